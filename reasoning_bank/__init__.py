@@ -1,0 +1,1 @@
+"""reasoning-bank: a durable, shared memory bank for AI assistants over MCP."""

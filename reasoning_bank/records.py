@@ -1,0 +1,248 @@
+"""The words all other rooms use: frozen records that pass between them.
+
+A *trace* is what happened, a *memory item* is what was learned, a *memory* is an item the bank keeps,
+a *hit* is an id with a score, a *retrieved memory* is a hit made readable.
+All datetimes are aware and UTC.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+JsonValue: TypeAlias = "str | int | float | bool | None | list[JsonValue] | dict[str, JsonValue]"
+
+Outcome = Literal["success", "failure", "partial", "unknown"]
+Origin = Literal["client", "rules", "llm", "import"]
+"""Who put the words of a memory: the assistant, our rules, an LLM, or an imported row."""
+Trust = Literal["quarantined", "low", "normal", "trusted"]
+Verdict = Literal["helped", "misled", "ignored"]
+EventTime: TypeAlias = "str | int | float | None"
+"""When it happened, as the source said it: ISO 8601 text, an order number, or unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorContext:
+    """What a failure looked like and what to do instead (empty strings when unknown)."""
+
+    error_type: str = ""
+    failure_pattern: str = ""
+    corrective_guidance: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryItem:
+    """What was learned, before and after the bank keeps it.
+
+    Attributes:
+        text: what the memory is found by: the task it was learned from, or an imported row's text.
+        title: name of the strategy; empty for imported rows that have none.
+        description: when, and when not, to use it.
+        content: the advice itself.
+        session: conversation or trace in which items have an order, or None.
+        position: place in that session, from 0, or None when order is unknown.
+        actor: who said or did it.
+        time: when it happened, as the source said it.
+        metadata: stored and exported, never indexed.
+    """
+
+    text: str
+    title: str = ""
+    description: str = ""
+    content: str = ""
+    external_id: str | None = None
+    tags: tuple[str, ...] = ()
+    domain: str | None = None
+    difficulty: str | None = None
+    outcome: Outcome = "unknown"
+    error_context: ErrorContext | None = None
+    session: str | None = None
+    position: int | None = None
+    actor: str | None = None
+    time: EventTime = None
+    origin: Origin = "client"
+    trust: Trust = "normal"
+    parents: tuple[str, ...] = ()
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    metadata: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """How a memory did: times served, and what callers said of it afterwards."""
+
+    used: int = 0
+    helped: int = 0
+    misled: int = 0
+    ignored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """An item the bank keeps, as stored.
+
+    Attributes:
+        superseded_by: id of the memory that replaced it, or None while it holds.
+        deleted_at: when it was forgotten (undo is possible), or None.
+        content_hash: sha256 hex of what is embedded and indexed.
+    """
+
+    id: str
+    workspace: str
+    trace_id: str
+    item: MemoryItem
+    counters: Counters
+    created_at: datetime
+    updated_at: datetime
+    content_hash: str
+    superseded_by: str | None = None
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewTrace:
+    """What an assistant reports about one task; validated and redacted before it is stored."""
+
+    task: str
+    outcome: Outcome = "unknown"
+    trajectory: JsonValue = None
+    tags: tuple[str, ...] = ()
+    domain: str | None = None
+    external_id: str | None = None
+    session: str | None = None
+    actor: str | None = None
+    time: EventTime = None
+    metadata: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A stored trace with its complete trajectory."""
+
+    id: str
+    workspace: str
+    report: NewTrace
+    created_at: datetime
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMemory:
+    """What happened to one memory of a stored trace; `reason` is set unless it was created."""
+
+    id: str | None
+    action: Literal["created", "merged", "rejected"]
+    title: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreResult:
+    """The durable answer to `store_trace`; a replay of the same call returns the same ids."""
+
+    trace_id: str
+    memories: tuple[StoredMemory, ...]
+    distillation: Literal["client", "rules", "none"]
+    idempotency_key: str
+    replayed: bool = False
+    distil_request: Mapping[str, JsonValue] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question to the bank.
+
+    Attributes:
+        min_score: absolute relevance floor in 0..1; None is the configured default, 0 switches it off.
+        token_budget: tokens the `context` block may take; 0 means no context block limit.
+        exclude_ids: memories already shown.
+    """
+
+    task: str
+    k: int = 3
+    tags: tuple[str, ...] = ()
+    domain: str | None = None
+    outcome: Literal["any", "success", "failure"] = "any"
+    since: datetime | None = None
+    until: datetime | None = None
+    min_score: float | None = None
+    include_failures: bool = True
+    token_budget: int = 800
+    exclude_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An id with a score; higher is better."""
+
+    id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievedMemory:
+    """A memory chosen for a query.
+
+    Attributes:
+        score: absolute relevance, a probability-like 0..1 that means the same on every bank.
+        warning: one sentence when the memory is a failure lesson, else None.
+    """
+
+    memory: Memory
+    score: float
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """The answer to a query, best first.
+
+    Attributes:
+        context: a block ready to read, within the query's token budget; empty when nothing is relevant.
+        below_floor: how many of the k best were dropped because their relevance was below the floor.
+        degraded: names of the strategies that did not take part ("semantic", "keyword").
+        path: how the vectors were searched: "exact", "chroma", or "none".
+        timings_ms: stage name to milliseconds.
+    """
+
+    memories: tuple[RetrievedMemory, ...]
+    context: str
+    below_floor: int
+    degraded: tuple[str, ...]
+    path: Literal["exact", "chroma", "none"]
+    timings_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Genealogy:
+    """Where a memory comes from and what came of it, as ids."""
+
+    id: str
+    trace_id: str
+    parents: tuple[str, ...]
+    children: tuple[str, ...]
+    supersedes: tuple[str, ...]
+    superseded_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompressionStep:
+    """One step of a compression and the tokens it saved."""
+
+    name: str
+    tokens_saved: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """A compressed prompt; `kept` are [start, end) character offsets into the input."""
+
+    text: str
+    tokens_before: int
+    tokens_after: int
+    tokenizer: str
+    exact: bool
+    lossless: bool
+    steps: tuple[CompressionStep, ...]
+    kept: tuple[tuple[int, int], ...]
