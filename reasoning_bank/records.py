@@ -128,6 +128,40 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportedMemory:
+    """A memory as it was elsewhere: its words, and what an export knew besides.
+
+    Attributes:
+        id: id to keep, or None to derive one from workspace, external id and (redacted) content, so
+            that importing the same row twice finds the first.
+        created_at, updated_at: None is the time of the import.
+    """
+
+    item: MemoryItem
+    id: str | None = None
+    counters: Counters = Counters()
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    superseded_by: str | None = None
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedTrace:
+    """A trace with its memories as an import hands them to the bank: redacted, never gated or merged.
+
+    Attributes:
+        id: id to keep, or None to derive one; a trace of that id that is there already only receives
+            the memories it does not have yet (a session imported in parts, or once more).
+    """
+
+    report: NewTrace
+    memories: tuple[ImportedMemory, ...]
+    id: str | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StoredMemory:
     """What happened to one memory of a stored trace; `reason` is set unless it was created."""
 
