@@ -1,0 +1,1 @@
+"""Text as data: terms, fields, tokens, sanity."""

@@ -1,0 +1,224 @@
+"""The terms a memory is found by: stemmed words, pairs of neighbouring words, identifiers.
+
+One analyser for items and queries, so that both sides agree. A term is stored as a 64-bit key and a count,
+in one packed blob per memory, so that a process builds its index of 100,000 memories without touching text.
+"""
+
+import hashlib
+import re
+import struct
+import threading
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal, Protocol, cast
+
+import snowballstemmer
+
+from reasoning_bank.records import MemoryItem
+from reasoning_bank.text.fields import indexed_text
+
+ANALYSER_VERSION = 1
+"""Raised whenever the same text would give other terms: stored terms of another version are made anew."""
+
+Kind = Literal["word", "pair", "identifier"]
+
+# The closed-class words of English: they say how a sentence is built, not what it is about.
+STOP_WORDS = frozenset(
+    """a about after again all also am an and any are as at be because been before being both but by can could
+    d did do does doing don down during each few for from further had has have having he her here hers him his how i
+    if in into is it its just ll m me more most my no nor not now of off on once only or other our out over own re s
+    same she should so some such t than that the their them then there these they this those through to too under
+    until up ve very was we were what when where which while who whom why will with would you your""".split()  # noqa: SIM905 -- 140 quoted words in a row are hard to read
+)
+
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+_IDENTIFIER = re.compile(r"\w+(?:[./]+\w+)*")
+_PATH_JOINT = re.compile(r"[./]+")
+_CASE_PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
+_INNER_CAPITAL = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2}[a-z]")
+_CJK = re.compile(r"[぀-ヿ㐀-䶿一-鿿가-힯豈-﫿]+")
+_PARENTHESES = re.compile(r"\([^)]*\)")
+_CODE_CHARACTERS = re.compile(r"[(){}\[\]=_<>;:/\\.#@|*+&%$\"`]")
+# Nothing people write as one word is longer; a base64 blob must not cost a stemmer run over 64 KiB.
+_LONGEST_WORD = 64
+_SHORTEST_IDENTIFIER = 4
+_LONGEST_TITLE = 8
+
+_FIELD_BITS: Mapping[Kind, int] = {"word": 0, "pair": 1 << 62, "identifier": 2 << 62}
+_HASH_MASK = (1 << 62) - 1
+_ROW = struct.Struct("<QI")
+_SHARE_SCALE = 1_000_000
+
+HEADER_ROWS = 3
+"""Rows of a packed blob before its terms: (title key, words), (0, pairs), (code share in millionths, identifiers)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What keyword search needs of one memory or query.
+
+    Attributes:
+        words: stemmed words, and identifiers whole and split, with how often each occurs; no stop words.
+        pairs: neighbouring stemmed words, stop words kept, joined by a blank.
+        identifiers: code names and paths (of a memory: in its content), lower case, whole and in parts.
+        code_share: share of characters that are code punctuation, 0..1; prose is about .015, code about .12.
+        title: the title in plain lower-case words when it can link items, else "".
+    """
+
+    words: Mapping[str, int]
+    pairs: Mapping[str, int]
+    identifiers: Mapping[str, int]
+    code_share: float = 0.0
+    title: str = ""
+
+    def packed(self) -> bytes:
+        """The terms as little-endian rows of 12 bytes (uint64 key, uint32 count): `HEADER_ROWS`, then one per term."""
+        rows = [
+            (term_key("word", self.title) if self.title else 0, self.words),
+            (0, self.pairs),
+            (round(self.code_share * _SHARE_SCALE), self.identifiers),
+        ]
+        header = [_ROW.pack(value, sum(counts.values())) for value, counts in rows]
+        return b"".join(header) + b"".join(_ROW.pack(key, count) for key, count in self.keys())
+
+    def keys(self) -> Iterator[tuple[int, int]]:
+        """Every term as (key, count)."""
+        fields: tuple[tuple[Kind, Mapping[str, int]], ...]
+        fields = (("word", self.words), ("pair", self.pairs), ("identifier", self.identifiers))
+        for kind, counts in fields:
+            for term, count in counts.items():
+                yield term_key(kind, term), count
+
+
+def analyse(item: MemoryItem) -> Terms:
+    """The terms a memory is stored and found with."""
+    text = indexed_text(item)
+    return Terms(
+        words=Counter(words(text)),
+        pairs=Counter(pairs(text)),
+        identifiers=Counter(identifiers(item.content)),
+        code_share=code_share(item.text),
+        title=_linking_title(item),
+    )
+
+
+def analyse_query(text: str) -> Terms:
+    """The terms of a query: words and pairs of its main line, identifiers of all of it."""
+    line = main_line(text)
+    return Terms(
+        words=Counter(words(line)), pairs=Counter(pairs(line)), identifiers=dict.fromkeys(identifiers(text), 1)
+    )
+
+
+def main_line(text: str) -> str:
+    """The line that says what a text of several lines is about: the first, at most 300 characters; else the text itself."""
+    lines = text.strip().splitlines()
+    return lines[0].strip()[:300] if len(lines) > 1 else text.strip()
+
+
+def words(text: str) -> list[str]:
+    """Stemmed words in order, without stop words; identifiers whole and in parts; CJK runs as character pairs."""
+    return [term for word in _plain_words(text) for term in _word_terms(word)]
+
+
+def pairs(text: str) -> list[str]:
+    """Neighbouring words, each stemmed, stop words kept: "go to", "to the"."""
+    stems = [_stem(word.lower()) for word in _plain_words(text) if not _CJK.search(word)]
+    return [f"{first} {second}" for first, second in pairwise(stems)]
+
+
+def identifiers(text: str) -> list[str]:
+    """Code names: words with `_` or inner capitals or joined by `.` or `/`, whole and split there, lower case."""
+    return [name for match in _IDENTIFIER.findall(text) for name in _identifier_terms(match)]
+
+
+def plain_title_words(text: str) -> list[str]:
+    """Words as titles are compared: lower case, unstemmed, in order."""
+    return [word.lower() for word in _plain_words(text)]
+
+
+def code_share(text: str) -> float:
+    """Share of a text's characters that are code punctuation, 0..1."""
+    return len(_CODE_CHARACTERS.findall(text)) / len(text) if text else 0.0
+
+
+def term_key(kind: Kind, term: str) -> int:
+    """A term's 64-bit key: two bits say which kind, 62 are a hash (a bank of 10 million terms collides with odds 1e-5)."""
+    digest = hashlib.blake2b(term.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return _FIELD_BITS[kind] | (int.from_bytes(digest, "little") & _HASH_MASK)
+
+
+def _plain_words(text: str) -> list[str]:
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return _WORD.findall(text)
+
+
+def _word_terms(word: str) -> Iterable[str]:
+    if not word.isascii() and _CJK.search(word):
+        return _cjk_terms(word)
+    lowered = word.lower()
+    if lowered in STOP_WORDS:
+        return ()
+    stems = [_stem(lowered)]
+    if "_" in word or _INNER_CAPITAL.search(word):
+        parts = (part.lower() for part in _CASE_PARTS.findall(word[: _LONGEST_WORD * 4]))
+        stems += [_stem(part) for part in parts if part not in STOP_WORDS]
+    return stems
+
+
+def _cjk_terms(word: str) -> Iterator[str]:
+    # These scripts write no blanks: pairs of characters stand for words.
+    for run in _CJK.findall(word):
+        yield from (run[i : i + 2] for i in range(max(1, len(run) - 1)))
+    for rest in _CJK.split(word):
+        if rest:
+            yield from _word_terms(rest)
+
+
+def _identifier_terms(name: str) -> Iterator[str]:
+    parts = _PATH_JOINT.split(name)
+    joined = len(parts) > 1
+    if len(name) >= _SHORTEST_IDENTIFIER and (joined or _is_identifier(name)):
+        yield name.lower()
+    if joined:
+        yield from (part.lower() for part in parts if len(part) >= _SHORTEST_IDENTIFIER)
+
+
+def _is_identifier(word: str) -> bool:
+    return "_" in word.strip("_") or bool(_INNER_CAPITAL.search(word))
+
+
+def _linking_title(item: MemoryItem) -> str:
+    if item.title.strip() == item.text.strip():
+        return ""
+    title = plain_title_words(_PARENTHESES.sub(" ", item.title))
+    return " ".join(title) if len(title) <= _LONGEST_TITLE else ""
+
+
+@lru_cache(maxsize=1 << 16)
+def _stem(word: str) -> str:
+    word = word.replace("’", "'")
+    if len(word) > _LONGEST_WORD:
+        return word[:_LONGEST_WORD]
+    return _own.stemmer.stemWord(word) if word.isascii() else word
+
+
+class _Stemmer(Protocol):
+    """The one method used of snowballstemmer, which has no types."""
+
+    def stemWord(self, word: str) -> str: ...  # noqa: N802 -- the library's name
+
+
+class _PerThread(threading.local):
+    """A stemmer keeps the word it works on in itself, so no two threads may share one."""
+
+    def __init__(self) -> None:
+        self.stemmer = cast("_Stemmer", snowballstemmer.stemmer("english"))  # pyright: ignore[reportUnknownMemberType] -- untyped
+
+
+_own = _PerThread()
