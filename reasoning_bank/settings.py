@@ -1,0 +1,413 @@
+"""The one place where configuration is read: arguments, environment, a TOML file, defaults.
+
+Precedence: argument > `REASONING_BANK_*` > TOML file > default. Groups nest with two underscores in the
+environment (`REASONING_BANK_CACHE__MEMORIES_SIZE`) and are tables in TOML (`[cache]`). Only `bank.py`, `mcp/` and
+`cli/` see Settings; every other room takes plain keyword arguments. Nothing else in the package reads `os.environ`.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import platformdirs
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict, SettingsError
+
+from reasoning_bank.errors import ConfigError
+
+ENV_PREFIX = "REASONING_BANK_"
+NOT_SETTINGS = frozenset({"CONFIG", "EVAL_DATA"})
+"""Variables with our prefix that are no settings: the configuration file, the evaluation data of the tests."""
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _split_commas(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Directory = Annotated[Path, AfterValidator(_absolute)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+"""A list in TOML, a comma-separated line in the environment."""
+
+
+class Group(BaseModel):
+    """One table of settings; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class EmbeddingSettings(Group):
+    """How text becomes vectors. A bank never mixes vectors of two models or precisions."""
+
+    backend: Literal["onnx", "sentence_transformers", "openai", "hashing"] = Field(
+        default="onnx",
+        description="Who embeds: the built-in MiniLM, any sentence-transformers model (extra), an "
+        "OpenAI-compatible API, or hashing.",
+    )
+    model: str = Field(
+        default="sentence-transformers/all-MiniLM-L6-v2",
+        min_length=1,
+        description="Model name for the backend; `onnx` knows only the default.",
+    )
+    precision: Literal["fp32", "int8"] = Field(
+        default="fp32",
+        description="Arithmetic of the `onnx` backend; int8 is faster on many CPUs and a little less exact.",
+    )
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="Where `sentence_transformers` runs: auto, cpu, mps, cuda or cuda:N; auto takes cuda, then "
+        "mps, then cpu.",
+    )
+    batch_size: int = Field(
+        default=32,
+        ge=1,
+        le=1024,
+        description="Most texts per model run (texts); long texts run in smaller batches, which is faster on a CPU.",
+    )
+    threads: int = Field(
+        default=0, ge=0, le=256, description="Threads of the `onnx` backend; 0 means the physical cores, at most 4."
+    )
+    base_url: str = Field(
+        default="https://api.openai.com/v1",
+        pattern=r"^https?://",
+        description="Root of the OpenAI-compatible API of the `openai` backend.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None, description="Key for that API; never written to a log, an answer or a report."
+    )
+    query_wait_ms: int = Field(
+        default=300,
+        ge=0,
+        le=60_000,
+        description="Longest wait of a search for a model that is still loading (milliseconds); then it "
+        "answers by keyword.",
+    )
+
+
+class VectorSettings(Group):
+    """Which index serves similarity search. SQLite stays the truth; every index can be deleted and is rebuilt."""
+
+    search: Literal["auto", "chroma", "exact"] = Field(
+        default="auto", description="auto plans per search, chroma always asks Chroma first, exact never does."
+    )
+    chroma_mode: Literal["embedded", "http", "cloud", "off"] = Field(
+        default="embedded", description="Chroma inside one of the processes, a Chroma server, Chroma Cloud, or none."
+    )
+    chroma_host: str = Field(default="127.0.0.1", min_length=1, description="Host of the Chroma server (http).")
+    chroma_port: int = Field(default=8000, ge=1, le=65_535, description="Port of the Chroma server (http).")
+    chroma_ssl: bool = Field(default=False, description="Use TLS to the Chroma server (http).")
+    chroma_headers: dict[str, SecretStr] = Field(
+        default_factory=dict[str, SecretStr],
+        description="Headers sent to the Chroma server, such as Authorization (http).",
+    )
+    chroma_tenant: str = Field(
+        default="default_tenant", min_length=1, description="Tenant on the Chroma server or in the cloud."
+    )
+    chroma_database: str = Field(
+        default="default_database", min_length=1, description="Database on the Chroma server or in the cloud."
+    )
+    chroma_api_key: SecretStr | None = Field(default=None, description="Key for Chroma Cloud (cloud).")
+    exact_limit: int = Field(
+        default=50_000,
+        ge=0,
+        le=10_000_000,
+        description="Up to this many candidates (memories) exact search is used; above it Chroma supplies candidates.",
+    )
+    batch_size: int = Field(default=500, ge=1, le=5_000, description="Vectors written to Chroma in one call (vectors).")
+
+
+class CacheSettings(Group):
+    """What is kept in memory to save real work. Answers are the same with caches off."""
+
+    memories_size: int = Field(
+        default=1_000, ge=0, le=1_000_000, description="Hydrated memories kept (entries); 0 switches it off."
+    )
+    memories_ttl_s: float = Field(
+        default=3_600.0, gt=0, le=604_800, description="Age at which a kept memory expires (seconds)."
+    )
+    queries_size: int = Field(
+        default=1_000, ge=0, le=1_000_000, description="Query embeddings kept (entries); 0 switches it off."
+    )
+    queries_ttl_s: float = Field(
+        default=3_600.0, gt=0, le=604_800, description="Age at which a kept query embedding expires (seconds)."
+    )
+
+
+class RetrievalSettings(Group):
+    """Defaults of a search; each call may say otherwise."""
+
+    k: int = Field(default=3, ge=1, le=100, description="Memories returned at most (memories).")
+    floor: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Lowest relevance score that is returned (0 to 1); 0 switches the floor off. Below it the "
+        "bank says so instead.",
+    )
+    token_budget: int = Field(
+        default=800, ge=0, le=100_000, description="Size of the ready-to-read context block (tokens); 0 means no limit."
+    )
+
+
+class CompressionSettings(Group):
+    """Defaults of `compress_prompt`; each call may say otherwise."""
+
+    max_tokens: int = Field(
+        default=12_000, ge=1, le=10_000_000, description="Hard upper bound of a compressed prompt (tokens)."
+    )
+    ratio: float = Field(
+        default=0.7,
+        gt=0,
+        le=1,
+        description="Target size as a share of the input (0 to 1); the smaller of both bounds holds.",
+    )
+    tokenizer: Literal["o200k_base", "cl100k_base", "estimated"] = Field(
+        default="o200k_base", description="What counts tokens; without its rank file counts are announced as estimated."
+    )
+    truncation_head_ratio: float = Field(
+        default=0.6,
+        ge=0,
+        le=1,
+        description="Share of a cut text kept from its beginning (0 to 1); the rest is kept from its end.",
+    )
+
+
+class PrivacySettings(Group):
+    """What happens to secrets before any text reaches disk, log or index."""
+
+    mode: Literal["off", "redact", "block"] = Field(
+        default="redact",
+        description="Keep secrets, replace them by placeholders, or refuse the text and name the kinds found.",
+    )
+
+
+class LimitSettings(Group):
+    """Sizes over which a call is refused with the size and the limit; nothing is cut silently."""
+
+    task_bytes: int = Field(default=65_536, ge=1_024, le=1_048_576, description="Largest task text (bytes of UTF-8).")
+    memory_bytes: int = Field(
+        default=65_536, ge=1_024, le=1_048_576, description="Largest memory, all fields together (bytes of UTF-8)."
+    )
+    trajectory_bytes: int = Field(
+        default=4_194_304, ge=1_024, le=67_108_864, description="Largest trajectory (bytes of JSON)."
+    )
+    message_bytes: int = Field(default=8_388_608, ge=65_536, le=134_217_728, description="Largest MCP message (bytes).")
+    tags: int = Field(default=32, ge=0, le=256, description="Most tags on a memory (tags).")
+    k: int = Field(default=100, ge=1, le=1_000, description="Most memories one search may ask for (memories).")
+
+
+class HttpSettings(Group):
+    """The server when it speaks Streamable HTTP."""
+
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="Address to listen on; any other than loopback needs tokens."
+    )
+    port: int = Field(default=8765, ge=0, le=65_535, description="Port to listen on; 0 takes a free one and prints it.")
+    path: str = Field(default="/mcp", pattern=r"^/[\w./-]*$", description="Path of the MCP endpoint.")
+    auth: Literal["auto", "required", "off"] = Field(
+        default="auto",
+        description="Bearer tokens: auto asks for them off loopback or when any exist, required always, off "
+        "only on loopback.",
+    )
+    allowed_hosts: Names = Field(
+        default=(),
+        description="Host headers accepted besides the loopback names (DNS rebinding guard); `name:*` allows any port.",
+    )
+    allowed_origins: Names = Field(
+        default=(),
+        description="Origin headers accepted besides the loopback origins; requests without an Origin are accepted.",
+    )
+
+
+class AssetSettings(Group):
+    """Where model weights and tokenizer ranks come from; each file is verified by sha256 before it is used."""
+
+    allow_download: bool = Field(
+        default=True, description="Fetch missing assets in the background; false never touches the network."
+    )
+    hub_url: str = Field(
+        default="https://huggingface.co", pattern=r"^https?://", description="Hugging Face hub or a mirror of it."
+    )
+
+
+class BackgroundSettings(Group):
+    """The workers that embed and index what was stored."""
+
+    poll_s: float = Field(
+        default=1.0, ge=0.01, le=60, description="Pause between looks for work another process queued (seconds)."
+    )
+    lease_s: float = Field(
+        default=60.0, ge=1, le=3_600, description="Time after which the work of a dead process is taken over (seconds)."
+    )
+    max_attempts: int = Field(
+        default=5, ge=1, le=100, description="Tries before a piece of work is put aside as dead (tries)."
+    )
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured; frozen, validated, every field with its unit and bounds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+    )
+
+    data_dir: Directory = Field(
+        default_factory=lambda: platformdirs.user_data_path("reasoning-bank", appauthor=False),
+        description="Directory of the bank: the truth and its index; one directory may serve many processes.",
+    )
+    assets_dir: Directory = Field(
+        default_factory=lambda: platformdirs.user_cache_path("reasoning-bank", appauthor=False) / "assets",
+        description="Directory of model weights and tokenizer ranks; can be deleted and fetched again.",
+    )
+    workspace: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="Workspace of calls over stdio that name none; unset means the project's, else `default`.",
+    )
+    profile: Literal["core", "full"] = Field(default="core", description="Tools offered: the five core ones, or all.")
+    durability: Literal["full", "process"] = Field(
+        default="full",
+        description="What an acknowledged write survives: full survives a power cut, process survives the "
+        "death of the process.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO",
+        description="Least severe line written to stderr; prompts, traces and keys are never written at INFO.",
+    )
+    embeddings: EmbeddingSettings = EmbeddingSettings()
+    vectors: VectorSettings = VectorSettings()
+    cache: CacheSettings = CacheSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    compression: CompressionSettings = CompressionSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    limits: LimitSettings = LimitSettings()
+    http: HttpSettings = HttpSettings()
+    assets: AssetSettings = AssetSettings()
+    background: BackgroundSettings = BackgroundSettings()
+
+
+def load_settings(config: Path | None = None, **overrides: object) -> Settings:
+    """Returns the settings in force.
+
+    Args:
+        config: a TOML file; None takes `REASONING_BANK_CONFIG`, else `config.toml` in the platform's configuration
+            directory when there is one.
+        **overrides: fields by name, groups as mappings; None means "not given".
+
+    Raises:
+        ConfigError: an unknown key (the nearest known one is named), a value out of bounds, or a file that is missing
+            or not TOML.
+    """
+    path = config or _configured_file()
+    layers = (_from_toml(path), _from_environment(), _given(overrides))
+    values: dict[str, object] = {}
+    for layer in layers:
+        values = _merged(values, layer)
+    try:
+        # The environment is read once more by BaseSettings, below what is passed in: it changes nothing.
+        return Settings(**values)  # pyright: ignore[reportArgumentType] -- this call is the validation
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from error
+
+
+def default_config_file() -> Path:
+    """Returns where the configuration file is looked for when none is named; it need not exist."""
+    return platformdirs.user_config_path("reasoning-bank", appauthor=False) / "config.toml"
+
+
+def project_directory() -> Path | None:
+    """Returns the project the MCP host says it works in (`CLAUDE_PROJECT_DIR`), or None."""
+    value = os.environ.get("CLAUDE_PROJECT_DIR", "").strip()
+    return Path(value) if value else None
+
+
+def setting_names(model: type[BaseModel] = Settings) -> Iterator[tuple[str, FieldInfo]]:
+    """Yields every setting as (dotted name, field), groups unfolded, in the order of declaration."""
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Group):
+            yield from ((f"{name}.{inner}", field) for inner, field in setting_names(info.annotation))
+        else:
+            yield name, info
+
+
+def _configured_file() -> Path | None:
+    if named := os.environ.get(f"{ENV_PREFIX}CONFIG", "").strip():
+        return Path(named).expanduser()
+    default = default_config_file()
+    return default if default.is_file() else None
+
+
+def _from_toml(path: Path | None) -> Mapping[str, object]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration file {str(path)!r}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the configuration file {str(path)!r} is not TOML: {error}") from error
+
+
+def _from_environment() -> Mapping[str, object]:
+    # pydantic-settings overlooks unknown names at the top level: a typo would silently be the default.
+    for variable in os.environ:
+        name = variable.upper()
+        if name.startswith(ENV_PREFIX) and (key := name.removeprefix(ENV_PREFIX)) not in NOT_SETTINGS:
+            _check_environment_key(variable, key)
+    try:
+        return EnvSettingsSource(Settings)()
+    except SettingsError as error:
+        raise ConfigError(f"the environment cannot be read: {error} (lists and tables are written as JSON)") from error
+
+
+def _check_environment_key(variable: str, key: str) -> None:
+    if key.lower().split("__")[0] not in Settings.model_fields:
+        raise ConfigError(f"unknown setting {variable!r} in the environment{_nearest(key.lower().replace('__', '.'))}")
+
+
+def _given(overrides: Mapping[str, object]) -> Mapping[str, object]:
+    return {key: value for key, value in overrides.items() if value is not None}
+
+
+def _merged(low: Mapping[str, object], high: Mapping[str, object]) -> dict[str, object]:
+    merged = dict(low)
+    for key, value in high.items():
+        below = merged.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merged(cast("Mapping[str, object]", below), cast("Mapping[str, object]", value))
+        else:
+            merged[key] = value
+    return merged
+
+
+def _explain(error: ValidationError) -> str:
+    lines: list[str] = []
+    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        unknown = problem["type"] == "extra_forbidden"
+        lines.append(f"unknown setting {name!r}{_nearest(name)}" if unknown else f"setting {name!r}: {problem['msg']}")
+    return "; ".join(lines)
+
+
+def _nearest(name: str) -> str:
+    """Returns ", did you mean …?" for the known setting most like `name`, by its full name or by its last part."""
+    known = [known for known, _ in setting_names()] + list(Settings.model_fields)
+    if close := difflib.get_close_matches(name, known, n=1, cutoff=0.6):
+        return f"; did you mean {close[0]!r}?"
+    by_last_part = {known_name.rsplit(".", 1)[-1]: known_name for known_name in known}
+    close = difflib.get_close_matches(name.rsplit(".", 1)[-1], by_last_part, n=1, cutoff=0.6)
+    return f"; did you mean {by_last_part[close[0]]!r}?" if close else ""
