@@ -48,8 +48,7 @@ class EmbeddingSettings(Group):
 
     backend: Literal["onnx", "sentence_transformers", "openai", "hashing"] = Field(
         default="onnx",
-        description="Who embeds: the built-in MiniLM, any sentence-transformers model (extra), an "
-        "OpenAI-compatible API, or hashing.",
+        description="Who embeds: our MiniLM, a sentence-transformers model (extra), an OpenAI-compatible API, hashing.",
     )
     model: str = Field(
         default="sentence-transformers/all-MiniLM-L6-v2",
@@ -63,8 +62,7 @@ class EmbeddingSettings(Group):
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
-        description="Where `sentence_transformers` runs: auto, cpu, mps, cuda or cuda:N; auto takes cuda, then "
-        "mps, then cpu.",
+        description="Where `sentence_transformers` runs: auto (cuda, else mps, else cpu), cpu, mps, cuda or cuda:N.",
     )
     batch_size: int = Field(
         default=32,
@@ -87,8 +85,7 @@ class EmbeddingSettings(Group):
         default=300,
         ge=0,
         le=60_000,
-        description="Longest wait of a search for a model that is still loading (milliseconds); then it "
-        "answers by keyword.",
+        description="Longest wait for a loading model (milliseconds); then a search answers by keyword.",
     )
 
 
@@ -108,12 +105,8 @@ class VectorSettings(Group):
         default_factory=dict[str, SecretStr],
         description="Headers sent to the Chroma server, such as Authorization (http).",
     )
-    chroma_tenant: str = Field(
-        default="default_tenant", min_length=1, description="Tenant on the Chroma server or in the cloud."
-    )
-    chroma_database: str = Field(
-        default="default_database", min_length=1, description="Database on the Chroma server or in the cloud."
-    )
+    chroma_tenant: str = Field(default="default_tenant", min_length=1, description="Tenant of the server or the cloud.")
+    chroma_database: str = Field(default="default_database", min_length=1, description="Database of the tenant.")
     chroma_api_key: SecretStr | None = Field(default=None, description="Key for Chroma Cloud (cloud).")
     exact_limit: int = Field(
         default=50_000,
@@ -127,18 +120,12 @@ class VectorSettings(Group):
 class CacheSettings(Group):
     """What is kept in memory to save real work. Answers are the same with caches off."""
 
-    memories_size: int = Field(
-        default=1_000, ge=0, le=1_000_000, description="Hydrated memories kept (entries); 0 switches it off."
-    )
-    memories_ttl_s: float = Field(
-        default=3_600.0, gt=0, le=604_800, description="Age at which a kept memory expires (seconds)."
-    )
+    memories_size: int = Field(default=1_000, ge=0, le=1_000_000, description="Memories kept (entries); 0 is off.")
+    memories_ttl_s: float = Field(default=3_600.0, gt=0, le=604_800, description="Lifetime of a kept memory (seconds).")
     queries_size: int = Field(
-        default=1_000, ge=0, le=1_000_000, description="Query embeddings kept (entries); 0 switches it off."
+        default=1_000, ge=0, le=1_000_000, description="Query embeddings kept (entries); 0 is off."
     )
-    queries_ttl_s: float = Field(
-        default=3_600.0, gt=0, le=604_800, description="Age at which a kept query embedding expires (seconds)."
-    )
+    queries_ttl_s: float = Field(default=3_600.0, gt=0, le=604_800, description="Lifetime of a kept query (seconds).")
 
 
 class RetrievalSettings(Group):
@@ -149,8 +136,7 @@ class RetrievalSettings(Group):
         default=0.5,
         ge=0,
         le=1,
-        description="Lowest relevance score that is returned (0 to 1); 0 switches the floor off. Below it the "
-        "bank says so instead.",
+        description="Lowest relevance score a memory may have to be returned (0 to 1); 0 switches the floor off.",
     )
     token_budget: int = Field(
         default=800, ge=0, le=100_000, description="Size of the ready-to-read context block (tokens); 0 means no limit."
@@ -161,13 +147,10 @@ class CompressionSettings(Group):
     """Defaults of `compress_prompt`; each call may say otherwise."""
 
     max_tokens: int = Field(
-        default=12_000, ge=1, le=10_000_000, description="Hard upper bound of a compressed prompt (tokens)."
+        default=12_000, ge=1, le=10_000_000, description="Most tokens of a compressed prompt (tokens)."
     )
     ratio: float = Field(
-        default=0.7,
-        gt=0,
-        le=1,
-        description="Target size as a share of the input (0 to 1); the smaller of both bounds holds.",
+        default=0.7, gt=0, le=1, description="Size as a share of the input (0 to 1); the smaller bound holds."
     )
     tokenizer: Literal["o200k_base", "cl100k_base", "estimated"] = Field(
         default="o200k_base", description="What counts tokens; without its rank file counts are announced as estimated."
@@ -193,9 +176,7 @@ class LimitSettings(Group):
     """Sizes over which a call is refused with the size and the limit; nothing is cut silently."""
 
     task_bytes: int = Field(default=65_536, ge=1_024, le=1_048_576, description="Largest task text (bytes of UTF-8).")
-    memory_bytes: int = Field(
-        default=65_536, ge=1_024, le=1_048_576, description="Largest memory, all fields together (bytes of UTF-8)."
-    )
+    memory_bytes: int = Field(default=65_536, ge=1_024, le=1_048_576, description="Largest memory (bytes of UTF-8).")
     trajectory_bytes: int = Field(
         default=4_194_304, ge=1_024, le=67_108_864, description="Largest trajectory (bytes of JSON)."
     )
@@ -208,14 +189,13 @@ class HttpSettings(Group):
     """The server when it speaks Streamable HTTP."""
 
     host: str = Field(
-        default="127.0.0.1", min_length=1, description="Address to listen on; any other than loopback needs tokens."
+        default="127.0.0.1", min_length=1, description="Address to listen on; off loopback tokens are needed."
     )
     port: int = Field(default=8765, ge=0, le=65_535, description="Port to listen on; 0 takes a free one and prints it.")
     path: str = Field(default="/mcp", pattern=r"^/[\w./-]*$", description="Path of the MCP endpoint.")
     auth: Literal["auto", "required", "off"] = Field(
         default="auto",
-        description="Bearer tokens: auto asks for them off loopback or when any exist, required always, off "
-        "only on loopback.",
+        description="Bearer tokens: auto asks off loopback or when any exist, required always, off only on loopback.",
     )
     allowed_hosts: Names = Field(
         default=(),
@@ -247,9 +227,7 @@ class BackgroundSettings(Group):
     lease_s: float = Field(
         default=60.0, ge=1, le=3_600, description="Time after which the work of a dead process is taken over (seconds)."
     )
-    max_attempts: int = Field(
-        default=5, ge=1, le=100, description="Tries before a piece of work is put aside as dead (tries)."
-    )
+    max_attempts: int = Field(default=5, ge=1, le=100, description="Tries before work is put aside as dead (tries).")
 
 
 class Settings(BaseSettings):
