@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parent.parent
 KEPT = {"REASONING_BANK_EVAL_DATA", "REASONING_BANK_ASSETS_DIR"}
 """Where the developer keeps evaluation data and model weights: read by fixtures, never by the code under test."""
-STRANGERS = ("REASONING_BANK_", "CLAUDE", "OPENAI_", "ANTHROPIC_", "CHROMA_", "HF_", "OTEL_", "HTTP_PROXY", "HTTPS_PROXY")
+STRANGERS = (
     "REASONING_BANK_",
     "CLAUDE",
     "OPENAI_",
@@ -23,8 +23,8 @@ STRANGERS = ("REASONING_BANK_", "CLAUDE", "OPENAI_", "ANTHROPIC_", "CHROMA_", "H
     "CHROMA_",
     "HF_",
     "OTEL_",
-    "http_proxy",
-    "https_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
 )
 """Prefixes of variables that would change what a test sees. PYTHONUNBUFFERED goes too: it hides stdout bugs."""
 
