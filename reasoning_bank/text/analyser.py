@@ -10,7 +10,7 @@ import struct
 import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -46,15 +46,19 @@ _CODE_CHARACTERS = re.compile(r"[(){}\[\]=_<>;:/\\.#@|*+&%$\"`]")
 # Nothing people write as one word is longer; a base64 blob must not cost a stemmer run over 64 KiB.
 _LONGEST_WORD = 64
 _SHORTEST_IDENTIFIER = 4
-_LONGEST_TITLE = 8
+LONGEST_TITLE = 8
+"""Words up to which a title can link memories: longer ones are sentences, which nobody repeats word for word."""
+PHRASE_BASE = 0x9E3779B97F4A7C15
+"""The odd multiplier of `phrase_key`: 2^64 over the golden ratio, whose bits are well spread."""
 
 _FIELD_BITS: Mapping[Kind, int] = {"word": 0, "pair": 1 << 62, "identifier": 2 << 62}
 _HASH_MASK = (1 << 62) - 1
+_KEY_MASK = (1 << 64) - 1
 _ROW = struct.Struct("<QI")
 _SHARE_SCALE = 1_000_000
 
 HEADER_ROWS = 3
-"""Rows of a packed blob before its terms: (title key, words), (0, pairs), (code share in millionths, identifiers)."""
+"""Rows of a packed blob before its terms: (title key, words), (asks, pairs), (millionths of code, identifiers)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Terms:
         identifiers: code names and paths (of a memory: in its content), lower case, whole and in parts.
         code_share: share of characters that are code punctuation, 0..1; prose is about .015, code about .12.
         title: the title in plain lower-case words when it can link items, else "".
+        asks: whether the text asks something: what follows in its session is likely the answer.
     """
 
     words: Mapping[str, int]
@@ -74,12 +79,13 @@ class Terms:
     identifiers: Mapping[str, int]
     code_share: float = 0.0
     title: str = ""
+    asks: bool = False
 
     def packed(self) -> bytes:
         """The terms as little-endian rows of 12 bytes (uint64 key, uint32 count): `HEADER_ROWS`, then one per term."""
         rows = [
-            (term_key("word", self.title) if self.title else 0, self.words),
-            (0, self.pairs),
+            (phrase_key(self.title.split()), self.words),
+            (int(self.asks), self.pairs),
             (round(self.code_share * _SHARE_SCALE), self.identifiers),
         ]
         header = [_ROW.pack(value, sum(counts.values())) for value, counts in rows]
@@ -103,6 +109,7 @@ def analyse(item: MemoryItem) -> Terms:
         identifiers=Counter(identifiers(item.content)),
         code_share=code_share(item.text),
         title=_linking_title(item),
+        asks="?" in item.text,
     )
 
 
@@ -115,7 +122,7 @@ def analyse_query(text: str) -> Terms:
 
 
 def main_line(text: str) -> str:
-    """The line that says what a text of several lines is about: the first, at most 300 characters; else the text itself."""
+    """The line that says what a text is about: of several lines the first (at most 300 characters), else the text."""
     lines = text.strip().splitlines()
     return lines[0].strip()[:300] if len(lines) > 1 else text.strip()
 
@@ -147,9 +154,23 @@ def code_share(text: str) -> float:
 
 
 def term_key(kind: Kind, term: str) -> int:
-    """A term's 64-bit key: two bits say which kind, 62 are a hash (a bank of 10 million terms collides with odds 1e-5)."""
+    """A term's 64-bit key: two bits say which kind, 62 are a hash (10 million terms collide with odds 1e-5)."""
     digest = hashlib.blake2b(term.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return _FIELD_BITS[kind] | (int.from_bytes(digest, "little") & _HASH_MASK)
+
+
+def phrase_key(phrase: Sequence[str]) -> int:
+    """A 64-bit key of words in order, 0 for none: a polynomial in the words' keys, so that phrases of a text roll."""
+    key = 0
+    for word in phrase:
+        key = (key * PHRASE_BASE + word_key(word)) & _KEY_MASK
+    return key
+
+
+@lru_cache(maxsize=1 << 14)
+def word_key(word: str) -> int:
+    """The 64-bit key of one plain word within a phrase."""
+    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def _plain_words(text: str) -> list[str]:
@@ -197,7 +218,7 @@ def _linking_title(item: MemoryItem) -> str:
     if item.title.strip() == item.text.strip():
         return ""
     title = plain_title_words(_PARENTHESES.sub(" ", item.title))
-    return " ".join(title) if len(title) <= _LONGEST_TITLE else ""
+    return " ".join(title) if len(title) <= LONGEST_TITLE else ""
 
 
 @lru_cache(maxsize=1 << 16)

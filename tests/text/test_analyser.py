@@ -13,6 +13,7 @@ from reasoning_bank.text.analyser import (
     identifiers,
     main_line,
     pairs,
+    phrase_key,
     term_key,
     words,
 )
@@ -74,7 +75,7 @@ def test_a_title_links_only_when_short_and_not_the_text_itself() -> None:
 
 
 def test_packed_terms_are_rows_of_twelve_bytes() -> None:
-    terms = Terms(words={"run": 2}, pairs={}, identifiers={"a_b": 1}, code_share=0.5, title="ed wood")
+    terms = Terms(words={"run": 2}, pairs={}, identifiers={"a_b": 1}, code_share=0.5, title="ed wood", asks=True)
     blob = terms.packed()
     assert len(blob) == 12 * (HEADER_ROWS + 2)
     rows = [
@@ -82,8 +83,8 @@ def test_packed_terms_are_rows_of_twelve_bytes() -> None:
         for i in range(0, len(blob), 12)
     ]
     assert rows == [
-        (term_key("word", "ed wood"), 2),
-        (0, 0),
+        (phrase_key(["ed", "wood"]), 2),
+        (1, 0),
         (500_000, 1),
         (term_key("word", "run"), 2),
         (term_key("identifier", "a_b"), 1),

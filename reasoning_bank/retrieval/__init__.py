@@ -1,0 +1,1 @@
+"""From a question to the few memories that help, or an honest nothing."""

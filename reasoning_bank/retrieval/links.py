@@ -1,0 +1,84 @@
+"""One step beyond the best hit: memories whose title it mentions word for word."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasoning_bank.retrieval.fusion import Scores
+from reasoning_bank.retrieval.postings import IntArray, KeyArray, Segment, find
+from reasoning_bank.text.analyser import (
+    LONGEST_TITLE,
+    PHRASE_BASE,
+    Kind,
+    pairs,
+    plain_title_words,
+    term_key,
+    word_key,
+    words,
+)
+
+LINKED = 0.7
+"""What of the best hit's score the memories it mentions inherit."""
+_RARE_SHARE = 0.01
+_RARE_COUNT = 2
+# Titles stand in the text's beginning or not at all; a 64 KiB text must not cost milliseconds.
+_WORDS_READ = 1_000
+
+
+def linked_rows(text: str, titles: KeyArray, segments: Sequence[Segment], *, memories: int) -> IntArray:
+    """Rows whose title occurs word for word in a text, and in few other memories: a common title says nothing.
+
+    Args:
+        text: the best hit's text.
+        titles: (n,) key of each row's title, 0 for none.
+        segments: where the terms are, to count who else mentions a title.
+        memories: how many memories there are.
+    """
+    phrase = plain_title_words(text)[:_WORDS_READ]
+    keys, starts, lengths = _phrases(phrase)
+    rows = np.flatnonzero(np.isin(titles, keys) & (titles != 0)) if len(keys) else np.empty(0, np.int64)
+    if not len(rows):
+        return rows.astype(np.int64)
+    place = {int(key): (int(start), int(size)) for key, start, size in zip(keys, starts, lengths, strict=True)}
+    limit = max(_RARE_COUNT, int(_RARE_SHARE * memories))
+    rare: dict[int, bool] = {}
+    for key in {int(titles[row]) for row in rows}:
+        start, size = place[key]
+        rare[key] = 0 < _mentions(phrase[start : start + size], segments) <= limit
+    return np.array([row for row in rows if rare[int(titles[row])]], dtype=np.int64)
+
+
+def with_links(scores: Scores, best: int, linked: IntArray) -> Scores:
+    """Scores where the rows linked from the best one have at least their share of its score; -inf stays."""
+    result = scores.copy()
+    allowed = linked[~np.isneginf(scores[linked])]
+    result[allowed] = np.maximum(scores[allowed], LINKED * scores[best])
+    return result
+
+
+def _phrases(phrase: Sequence[str]) -> tuple[KeyArray, NDArray[np.int64], NDArray[np.int64]]:
+    """Keys of every run of 1 to 8 words, and where and how long it is."""
+    single = np.array([word_key(word) for word in phrase], dtype=np.uint64)
+    rolling, keys = np.zeros(len(single) + 1, dtype=np.uint64), list[KeyArray]()
+    for size in range(1, min(LONGEST_TITLE, len(single)) + 1):
+        # uint64 arrays wrap around silently, as `phrase_key` does by its mask.
+        rolling = rolling[:-1] * np.uint64(PHRASE_BASE) + single[size - 1 :]
+        keys.append(rolling)
+    if not keys:
+        return single, np.empty(0, np.int64), np.empty(0, np.int64)
+    starts = np.concatenate([np.arange(len(run)) for run in keys])
+    lengths = np.repeat(np.arange(1, len(keys) + 1), [len(run) for run in keys])
+    return np.concatenate(keys), starts, lengths
+
+
+def _mentions(title: Sequence[str], segments: Sequence[Segment]) -> int:
+    """In how many memories all words, or neighbouring pairs, of a title occur."""
+    text = " ".join(title)
+    kind: Kind = "pair" if len(title) > 1 else "word"
+    terms = set(pairs(text) if kind == "pair" else words(text))
+    keys = np.array([term_key(kind, term) for term in terms], dtype=np.uint64)
+    if not len(keys):
+        return 0
+    rows = find(segments, keys).rows
+    return int((np.bincount(rows) == len(keys)).sum()) if len(rows) else 0

@@ -1,0 +1,137 @@
+"""Memories that have an order: what stands beside a hit in its session is likely relevant too.
+
+Measured on dialogue (answers follow questions, topics last for some turns); never across sessions or workspaces.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasoning_bank.retrieval.fusion import Scores
+from reasoning_bank.retrieval.postings import IntArray
+
+NEIGHBOUR_VECTOR = 0.35
+"""Share of each neighbour's vector in a memory's smoothed vector (.2-.5 measure the same)."""
+ANSWER = 0.8
+"""What of a question's score its answer inherits, and back."""
+NEIGHBOUR = 0.6
+SECOND_NEIGHBOUR = 0.5
+SESSION = 0.3
+"""Weight of the mean of a session's best three scores, added to each of its memories (.2-.5 measure the same)."""
+_SESSION_BEST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Who stands beside whom.
+
+    Attributes:
+        before, after: (n,) row of the neighbour one position away in the same session, -1 for none.
+        rows: (m,) rows that belong to a session, grouped by session.
+        starts: (s,) where each session begins in `rows`.
+    """
+
+    before: IntArray
+    after: IntArray
+    rows: IntArray
+    starts: IntArray
+
+
+def find_order(sessions: IntArray, positions: NDArray[np.float64], live: NDArray[np.bool_]) -> Order:
+    """The order of live memories.
+
+    Args:
+        sessions: (n,) number of the session, -1 for none.
+        positions: (n,) place in the session, nan where unknown.
+        live: (n,) False for forgotten rows, which are nobody's neighbours.
+    """
+    before, after = np.full(len(sessions), -1, np.int64), np.full(len(sessions), -1, np.int64)
+    rows = np.flatnonzero(live & (sessions >= 0) & ~np.isnan(positions))
+    rows = rows[np.lexsort((positions[rows], sessions[rows]))]
+    group, place = sessions[rows], positions[rows]
+    adjacent = np.flatnonzero((group[1:] == group[:-1]) & (place[1:] == place[:-1] + 1))
+    after[rows[adjacent]] = rows[adjacent + 1]
+    before[rows[adjacent + 1]] = rows[adjacent]
+    is_first = np.ones(len(rows), dtype=bool)
+    is_first[1:] = group[1:] != group[:-1]
+    return Order(before, after, rows, np.flatnonzero(is_first).astype(np.int64))
+
+
+def smoothed(dense: Scores, order: Order, norms: NDArray[np.float32]) -> Scores:
+    """Cosines against vectors smoothed by their neighbours: the same as normalising x + .35 (before + after).
+
+    Args:
+        dense: (n,) products of query and vectors, nan where a memory has none yet.
+        order: who stands beside whom.
+        norms: (n,) length of each smoothed vector (`smoothed_norms`).
+    """
+    rows = order.rows
+    if not len(rows):
+        return dense
+    padded = np.append(np.nan_to_num(dense), 0.0)
+    beside = padded[order.before[rows]] + padded[order.after[rows]]
+    result = dense.copy()
+    # A memory without a vector stays unknown: nan plus anything is nan.
+    result[rows] = (dense[rows] + NEIGHBOUR_VECTOR * beside) / norms[rows]
+    return result
+
+
+def smoothed_norms(vectors: NDArray[np.float32], before: NDArray[np.float32], after: NDArray[np.float32]) -> Scores:
+    """(m,) lengths of x + .35 (before + after); at least 1e-6.
+
+    Args:
+        vectors: (m, dim) the vector of each memory.
+        before: (m, dim) the vector of the memory before it, zeros where there is none.
+        after: (m, dim) the vector of the memory after it, zeros where there is none.
+    """
+    sums = vectors + NEIGHBOUR_VECTOR * (before + after)
+    return np.maximum(np.sqrt(np.einsum("ij,ij->i", sums, sums, dtype=np.float64)), 1e-6)
+
+
+def shared_among_neighbours(scores: Scores, order: Order, asks: NDArray[np.bool_]) -> Scores:
+    """Each score raised to its share of its neighbours' scores, then by its session's best.
+
+    Args:
+        scores: (n,) fused scores, -inf for rows that are no candidates.
+        order: who stands beside whom.
+        asks: (n,) whether a row's text asks something.
+    """
+    rows = order.rows
+    if not len(rows):
+        return scores
+    padded = np.append(scores, -np.inf)
+    asks = np.append(asks, False)
+    before, after = order.before[rows], order.after[rows]
+    before_2 = np.append(order.before, -1)[before]
+    after_2 = np.append(order.after, -1)[after]
+    lifted = np.maximum.reduce(
+        [
+            scores[rows],
+            np.where(asks[before], ANSWER, NEIGHBOUR) * padded[before],
+            np.where(asks[rows], ANSWER, NEIGHBOUR) * padded[after],
+            SECOND_NEIGHBOUR * padded[before_2],
+            SECOND_NEIGHBOUR * padded[after_2],
+        ]
+    )
+    lifted[np.isneginf(scores[rows])] = -np.inf
+    result = scores.copy()
+    result[rows] = lifted + SESSION * _session_best(lifted, order.starts)
+    return result
+
+
+def _session_best(scores: Scores, starts: IntArray) -> Scores:
+    """(m,) mean of the three best scores of each row's session (of all it has, when fewer)."""
+    sizes = np.diff(np.append(starts, len(scores)))
+    session = np.repeat(np.arange(len(starts)), sizes)
+    rest, total, counted = scores.copy(), np.zeros(len(starts)), np.zeros(len(starts))
+    for _ in range(_SESSION_BEST):
+        best = np.maximum.reduceat(rest, starts)
+        usable = ~np.isneginf(best)
+        total[usable] += best[usable]
+        counted += usable
+        at_best = np.flatnonzero(rest == best[session])
+        # Equal scores are counted one at a time: only the first of each session is taken out.
+        _, first = np.unique(session[at_best], return_index=True)
+        rest[at_best[first]] = -np.inf
+    return (total / np.maximum(counted, 1))[session]
