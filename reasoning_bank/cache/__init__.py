@@ -1,0 +1,1 @@
+"""In-process caches: they save work, never decide an answer."""
