@@ -1,0 +1,1 @@
+"""Rows in, rows out: import and export of whole workspaces as JSONL."""
