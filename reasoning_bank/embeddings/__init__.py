@@ -1,0 +1,1 @@
+"""Text to unit vectors: backends behind one protocol, batched on one worker thread, kept per content and model."""
