@@ -44,7 +44,9 @@ def code_degree(dense: Scores, lexical: Scores, code_share: NDArray[np.float32])
         lexical: (n,) BM25 of the candidates.
         code_share: (n,) share of code punctuation in each candidate's text.
     """
-    best = np.union1d(best_rows(np.nan_to_num(dense, nan=-np.inf), _LOOKED_AT), best_rows(lexical, _LOOKED_AT))
+    by_meaning = best_rows(np.nan_to_num(dense, nan=-np.inf), _LOOKED_AT)
+    by_words = best_rows(lexical, _LOOKED_AT)
+    best = np.union1d(by_meaning[~np.isnan(dense[by_meaning])], by_words[lexical[by_words] > 0])
     return min(1.0, float(code_share[best].mean()) / FULL_CODE_SHARE) if len(best) else 0.0
 
 

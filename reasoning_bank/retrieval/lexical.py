@@ -20,9 +20,9 @@ PAIR_WEIGHT = 0.35
 """What a matching pair of words counts beside a matching word (.25-.5 measure the same)."""
 
 PRUNE_ABOVE_MEMORIES = 10_000
-PRUNE_ABOVE_TERMS = 12
+"""Below, leaving out terms saves nothing that can be measured and costs up to .02 nDCG on long queries."""
 ALWAYS_KEPT_TERMS = 12
-COMMON_SHARE = 0.1
+COMMON_SHARE = 0.25
 """Beyond the rarest, terms in more than this share of the memories are left out: they cost most and tell least."""
 
 _WORD, _PAIR, _IDENTIFIER = 0, 1, 2
@@ -105,8 +105,8 @@ def lexical_scores(
 
 
 def pruned(query: QueryTerms, segments: Sequence[Segment], *, memories: int) -> QueryTerms:
-    """The query without the common terms of each kind, in large banks or long queries; the 12 rarest always stay."""
-    if memories <= PRUNE_ABOVE_MEMORIES and len(query.keys) <= PRUNE_ABOVE_TERMS:
+    """The query without the common terms of each kind, in large banks only; the 12 rarest always stay."""
+    if memories <= PRUNE_ABOVE_MEMORIES:
         return query
     frequency = frequencies(segments, query.keys)
     keep = frequency <= COMMON_SHARE * memories

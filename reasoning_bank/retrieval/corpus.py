@@ -1,0 +1,270 @@
+"""One workspace as arrays: what every search reads, never changed, replaced by a newer one.
+
+A corpus is a snapshot: readers need no lock and see one moment. `grown` and `embedded` make the next snapshot from
+the last, sharing all that stays the same. A changed memory gets a new row, and its old row dies.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasoning_bank.records import Outcome
+from reasoning_bank.retrieval.fusion import Scores
+from reasoning_bank.retrieval.postings import (
+    FloatArray,
+    IntArray,
+    Segment,
+    TermTable,
+    add_segment,
+    build_segment,
+    unpack_terms,
+)
+from reasoning_bank.retrieval.sequence import Order, find_order, smoothed_norms
+from reasoning_bank.vectors.exact import MatrixView, VectorMatrix
+
+OUTCOMES: tuple[Outcome, ...] = ("unknown", "success", "failure", "partial")
+"""Outcomes by their number in `Columns.outcomes`."""
+
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Memories to add, as parallel lists.
+
+    Attributes:
+        terms: packed terms (`Terms.packed`).
+        occurred: seconds since 1970 of when each happened or was stored.
+        valid: (from, to) in seconds since 1970, infinite where open.
+        sessions: name of the session, None for none.
+        positions: place in the session, nan where unknown.
+    """
+
+    ids: Sequence[str]
+    terms: Sequence[bytes]
+    outcomes: Sequence[Outcome]
+    domains: Sequence[str | None]
+    occurred: Sequence[float]
+    valid: Sequence[tuple[float, float]]
+    sessions: Sequence[str | None]
+    positions: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What is known of each row; all (n,), `lengths` (3, n) in the order words, pairs, identifiers."""
+
+    lengths: FloatArray
+    code_share: FloatArray
+    titles: NDArray[np.uint64]
+    asks: BoolArray
+    outcomes: NDArray[np.int8]
+    domains: IntArray
+    occurred: Scores
+    valid_from: Scores
+    valid_to: Scores
+    sessions: IntArray
+    positions: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names to numbers, shared by all snapshots of a workspace and only ever added to."""
+
+    ids: list[str]
+    rows: dict[str, int]
+    domains: dict[str, int]
+    sessions: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """All memories of a workspace at one moment.
+
+    Attributes:
+        names: ids and other names by number; may already know rows of newer snapshots.
+        columns: what is known of each row.
+        segments: postings of all terms.
+        live: (n,) False where a row was forgotten or replaced.
+        live_count: rows that are live.
+        timeless: True when no live row has a validity window, so that time hides nothing.
+        order: who stands beside whom in a session.
+        view: the vectors.
+        vector_rows: (n,) row of each memory in `view`, -1 while it has no vector.
+        smooth_norms: (n,) length of each vector smoothed by its neighbours, 1 where it has none.
+    """
+
+    names: Names
+    columns: Columns
+    segments: tuple[Segment, ...]
+    live: BoolArray
+    live_count: int
+    timeless: bool
+    order: Order
+    view: MatrixView
+    vector_rows: IntArray
+    smooth_norms: FloatArray
+
+    @property
+    def size(self) -> int:
+        """Rows, dead ones included."""
+        return len(self.live)
+
+    def row_of(self, memory_id: str) -> int:
+        """The live row of an id, -1 when there is none at this moment."""
+        row = self.names.rows.get(memory_id, -1)
+        return row if 0 <= row < self.size and self.live[row] else -1
+
+    def rows_of(self, ids: Sequence[str]) -> IntArray:
+        """(m,) live rows of those ids that have one."""
+        rows = np.array([self.row_of(each) for each in ids], dtype=np.int64)
+        return rows[rows >= 0]
+
+    def products(self, query: FloatArray) -> Scores:
+        """(n,) float64 q·x of every row, nan where a row is dead or has no vector."""
+        scores = self.view.scores(query)
+        return np.append(scores, np.float32(np.nan))[self.vector_rows].astype(np.float64)
+
+    def vector_norms(self, rows: IntArray) -> Scores:
+        """(m,) float64 length of each row's vector, nan where it has none."""
+        norms = np.append(self.view.norms(), np.float32(np.nan))
+        return norms[self.vector_rows[rows]].astype(np.float64)
+
+
+def empty_corpus(matrix: VectorMatrix) -> Corpus:
+    """A workspace without memories."""
+    floats, ints = np.empty(0, np.float64), np.empty(0, np.int64)
+    columns = Columns(
+        lengths=np.empty((3, 0), np.float32),
+        code_share=np.empty(0, np.float32),
+        titles=np.empty(0, np.uint64),
+        asks=np.empty(0, np.bool_),
+        outcomes=np.empty(0, np.int8),
+        domains=ints,
+        occurred=floats,
+        valid_from=floats,
+        valid_to=floats,
+        sessions=ints,
+        positions=floats,
+    )
+    live = np.empty(0, np.bool_)
+    return Corpus(
+        names=Names([], {}, {}, {}),
+        columns=columns,
+        segments=(),
+        live=live,
+        live_count=0,
+        timeless=True,
+        order=find_order(ints, floats, live),
+        view=matrix.view,
+        vector_rows=ints,
+        smooth_norms=np.empty(0, np.float32),
+    )
+
+
+def grown(corpus: Corpus, batch: Batch, *, gone: Sequence[str] = ()) -> Corpus:
+    """The corpus with memories added or replaced and others gone; added ones have no vectors yet."""
+    first, names = corpus.size, corpus.names
+    dead = np.concatenate([corpus.rows_of(gone), corpus.rows_of(batch.ids)])
+    live = np.append(corpus.live, np.ones(len(batch.ids), np.bool_))
+    live[dead] = False
+    columns, segments = corpus.columns, corpus.segments
+    if batch.ids:
+        table = unpack_terms(batch.terms)
+        columns = _joined(columns, _columns(batch, table, names))
+        segments = add_segment(segments, build_segment(table, first))
+        names.ids.extend(batch.ids)
+        # Older snapshots look rows up here too: a row past their end reads as unknown to them.
+        names.rows.update((each, first + place) for place, each in enumerate(batch.ids))
+    grown_corpus = replace(
+        corpus,
+        columns=columns,
+        segments=segments,
+        live=live,
+        live_count=int(np.count_nonzero(live)),
+        timeless=bool(np.isinf(columns.valid_from[live]).all() and np.isinf(columns.valid_to[live]).all()),
+        order=find_order(columns.sessions, columns.positions, live),
+        vector_rows=np.append(corpus.vector_rows, np.full(len(batch.ids), -1, np.int64)),
+        smooth_norms=np.append(corpus.smooth_norms, np.ones(len(batch.ids), np.float32)),
+    )
+    return _with_norms(grown_corpus, touched=np.arange(first, len(live)), previous=corpus.order)
+
+
+def embedded(corpus: Corpus, matrix: VectorMatrix, ids: Sequence[str], vectors: FloatArray) -> Corpus:
+    """The corpus with vectors for some of its memories; vectors of unknown ids are ignored.
+
+    Args:
+        corpus: the snapshot to go on from.
+        matrix: where the workspace's vectors are kept; patched here.
+        ids: (m,) memories, each at most once.
+        vectors: (m, dim) float32.
+    """
+    rows = np.array([corpus.row_of(each) for each in ids], dtype=np.int64)
+    known = np.flatnonzero(rows >= 0)
+    if not len(known):
+        return corpus
+    known_ids = [ids[place] for place in known]
+    matrix.upsert(known_ids, vectors[known])
+    vector_rows = corpus.vector_rows.copy()
+    vector_rows[rows[known]] = matrix.view.rows_of(known_ids)
+    next_corpus = replace(corpus, view=matrix.view, vector_rows=vector_rows)
+    return _with_norms(next_corpus, touched=rows[known], previous=corpus.order)
+
+
+def _columns(batch: Batch, table: TermTable, names: Names) -> Columns:
+    valid = np.array(batch.valid, dtype=np.float64)
+    return Columns(
+        lengths=table.lengths,
+        code_share=table.code_share,
+        titles=table.titles,
+        asks=table.asks,
+        outcomes=np.array([OUTCOMES.index(each) for each in batch.outcomes], dtype=np.int8),
+        domains=_numbers(batch.domains, names.domains),
+        occurred=np.array(batch.occurred, dtype=np.float64),
+        valid_from=valid[:, 0],
+        valid_to=valid[:, 1],
+        sessions=_numbers(batch.sessions, names.sessions),
+        positions=np.array(batch.positions, dtype=np.float64),
+    )
+
+
+def _numbers(values: Sequence[str | None], numbers: dict[str, int]) -> IntArray:
+    return np.array([-1 if each is None else numbers.setdefault(each, len(numbers)) for each in values], dtype=np.int64)
+
+
+def _joined(left: Columns, right: Columns) -> Columns:
+    return Columns(
+        np.concatenate([left.lengths, right.lengths], axis=1),
+        *(
+            np.concatenate([getattr(left, name), getattr(right, name)])
+            for name in Columns.__slots__
+            if name != "lengths"
+        ),
+    )
+
+
+def _with_norms(corpus: Corpus, *, touched: IntArray, previous: Order) -> Corpus:
+    """The corpus with smoothed lengths made anew where a row, its vector or a neighbour changed."""
+    order = corpus.order
+    if not len(order.rows):
+        return corpus
+    old = len(previous.before)
+    moved = np.flatnonzero((order.before[:old] != previous.before) | (order.after[:old] != previous.after))
+    near = np.concatenate([touched, order.before[touched], order.after[touched], moved])
+    rows = np.unique(near[near >= 0])
+    norms = corpus.smooth_norms.copy()
+    norms[rows] = smoothed_norms(
+        _vectors(corpus, rows), _vectors(corpus, order.before[rows]), _vectors(corpus, order.after[rows])
+    )
+    return replace(corpus, smooth_norms=norms)
+
+
+def _vectors(corpus: Corpus, rows: IntArray) -> FloatArray:
+    """(m, dim) vectors of rows, zeros where the row is -1 or has none."""
+    places = np.append(corpus.vector_rows, -1)[rows]
+    known = places >= 0
+    vectors = np.zeros((len(rows), corpus.view.vectors(np.empty(0, np.intp)).shape[1]), np.float32)
+    vectors[known] = corpus.view.vectors(places[known])
+    return vectors
