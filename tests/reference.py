@@ -1,0 +1,143 @@
+"""Writes what is generated: README's tables of settings and commands, and config/default.toml. Run by `make docs`."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, cast, get_args, get_origin
+
+import annotated_types
+import click
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from reasoning_bank.settings import Group, Settings, setting_names
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+README = REPOSITORY / "README.md"
+DEFAULT_TOML = REPOSITORY / "config" / "default.toml"
+
+
+def settings_table() -> str:
+    """Returns README's table: setting, default, range, meaning."""
+    rows = ["| setting | default | range | meaning |", "|---|---|---|---|"]
+    rows += [
+        f"| `{name}` | {_shown(name, info)} | {_range(info)} | {info.description} |" for name, info in setting_names()
+    ]
+    return "\n".join(rows)
+
+
+def commands_table() -> str:
+    """Returns README's table: command, meaning; groups with their sub-commands."""
+    rows = ["| command | what it does |", "|---|---|"]
+    rows += [f"| `reasoning-bank {name}` | {command.get_short_help_str(200)} |" for name, command in commands()]
+    return "\n".join(rows)
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Yields each command of the command line as a person types it, in alphabetical order."""
+    from reasoning_bank.cli import cli
+
+    yield from _unfolded(cli, click.Context(cli), "")
+
+
+def default_toml() -> str:
+    """Returns the text of config/default.toml: every setting with its default, its range and its meaning."""
+    lines = [
+        "# Every setting with its default. Copy what you change to the platform's configuration directory",
+        "# (`reasoning-bank doctor` prints which), or anywhere and name it: reasoning-bank --config FILE serve",
+        "# An argument wins over REASONING_BANK_* in the environment, that over this file, and this over the default.",
+        "# Written by `make docs`.",
+    ]
+    lines += _toml_lines("", Settings)
+    for group, info in Settings.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Group):
+            lines += ["", f"# {(info.annotation.__doc__ or '').splitlines()[0]}", f"[{group}]"]
+            lines += _toml_lines(group, info.annotation)
+    return "\n".join(lines) + "\n"
+
+
+def between(text: str, name: str) -> str:
+    """Returns what stands between the markers `name` of a Markdown text."""
+    found = re.search(rf"<!-- {name}:begin -->\n(.*?)\n<!-- {name}:end -->", text, re.DOTALL)
+    if found is None:
+        raise LookupError(f"no markers {name!r}")
+    return found[1]
+
+
+def write() -> None:
+    """Writes every generated part in place."""
+    text = README.read_text(encoding="utf-8")
+    for name, table in (("settings", settings_table()), ("commands", commands_table())):
+        text = text.replace(between(text, name), table)
+    README.write_text(text, encoding="utf-8")
+    DEFAULT_TOML.write_text(default_toml(), encoding="utf-8")
+
+
+def _unfolded(group: click.Group, context: click.Context, prefix: str) -> Iterator[tuple[str, click.Command]]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is None or command.hidden:
+            continue
+        if isinstance(command, click.Group):
+            yield from _unfolded(command, click.Context(command, parent=context), f"{prefix}{name} ")
+        else:
+            yield prefix + name, command
+
+
+def _toml_lines(prefix: str, model: type[BaseModel]) -> list[str]:
+    lines: list[str] = []
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Group):
+            continue
+        limits = _range(info).replace("`", "")
+        lines += ["", f"# {info.description}{f' Range: {limits}.' if limits else ''}"]
+        full = f"{prefix}.{name}" if prefix else name
+        value = _toml_value(info)
+        lines.append(f"{name} = {value}" if value else f"# {name} = {_commented(full)}")
+    return lines
+
+
+def _toml_value(info: FieldInfo) -> str:
+    """Returns the default as TOML, or "" where it depends on the platform or is "not set"."""
+    default = info.get_default(call_default_factory=True)
+    if default is None or isinstance(default, Path | SecretStr):
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, str):
+        return f'"{default}"'
+    if isinstance(default, dict):
+        return "{}"
+    return "[]" if isinstance(default, tuple) else str(cast("int | float", default))
+
+
+def _commented(name: str) -> str:
+    return {"data_dir": '"~/.local/share/reasoning-bank"', "assets_dir": '"~/.cache/reasoning-bank/assets"'}.get(
+        name, '""'
+    )
+
+
+def _shown(name: str, info: FieldInfo) -> str:
+    if name in {"data_dir", "assets_dir"}:
+        return "the platform's " + ("data" if name == "data_dir" else "cache") + " directory"
+    value = _toml_value(info).strip('"')
+    return f"`{value}`" if value else "not set"
+
+
+def _range(info: FieldInfo) -> str:
+    """Returns the values a setting takes: "`a`, `b`" for a closed set, "1 to 100" for a number, else ""."""
+    if get_origin(info.annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(info.annotation))
+    low = high = ""
+    for bound in info.metadata:
+        if isinstance(bound, annotated_types.Ge):
+            low = f"{bound.ge:,}"
+        elif isinstance(bound, annotated_types.Gt):
+            low = f"above {bound.gt:,}"
+        elif isinstance(bound, annotated_types.Le):
+            high = f"{bound.le:,}"
+    return f"{low} to {high}" if low else ""
+
+
+if __name__ == "__main__":
+    write()
