@@ -1,1 +1,85 @@
-"""reasoning-bank: a durable, shared memory bank for AI assistants over MCP."""
+"""reasoning-bank: a durable, shared memory bank for AI assistants over MCP.
+
+The public names below are imported when they are first used: `import reasoning_bank` loads nothing heavy.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reasoning_bank.bank import ReasoningBank as ReasoningBank
+    from reasoning_bank.cache.memory import MemoryCache as MemoryCache
+    from reasoning_bank.compression.compressor import PromptCompressor as PromptCompressor
+    from reasoning_bank.embeddings.batching import BatchEmbeddingGenerator as BatchEmbeddingGenerator
+    from reasoning_bank.embeddings.embedder import Embedder as Embedder
+    from reasoning_bank.errors import ReasoningBankError as ReasoningBankError
+    from reasoning_bank.monitoring.metrics import PerformanceMonitor as PerformanceMonitor
+    from reasoning_bank.records import Compression as Compression
+    from reasoning_bank.records import Memory as Memory
+    from reasoning_bank.records import MemoryItem as MemoryItem
+    from reasoning_bank.records import NewTrace as NewTrace
+    from reasoning_bank.records import Query as Query
+    from reasoning_bank.records import Retrieval as Retrieval
+    from reasoning_bank.records import RetrievedMemory as RetrievedMemory
+    from reasoning_bank.records import StoreResult as StoreResult
+    from reasoning_bank.records import Trace as Trace
+    from reasoning_bank.settings import Settings as Settings
+    from reasoning_bank.settings import load_settings as load_settings
+    from reasoning_bank.vectors.chroma import ChromaDBAdapter as ChromaDBAdapter
+
+_HOMES = {
+    "BatchEmbeddingGenerator": "reasoning_bank.embeddings.batching",
+    "ChromaDBAdapter": "reasoning_bank.vectors.chroma",
+    "Compression": "reasoning_bank.records",
+    "Embedder": "reasoning_bank.embeddings.embedder",
+    "Memory": "reasoning_bank.records",
+    "MemoryCache": "reasoning_bank.cache.memory",
+    "MemoryItem": "reasoning_bank.records",
+    "NewTrace": "reasoning_bank.records",
+    "PerformanceMonitor": "reasoning_bank.monitoring.metrics",
+    "PromptCompressor": "reasoning_bank.compression.compressor",
+    "Query": "reasoning_bank.records",
+    "ReasoningBank": "reasoning_bank.bank",
+    "ReasoningBankError": "reasoning_bank.errors",
+    "Retrieval": "reasoning_bank.records",
+    "RetrievedMemory": "reasoning_bank.records",
+    "Settings": "reasoning_bank.settings",
+    "StoreResult": "reasoning_bank.records",
+    "Trace": "reasoning_bank.records",
+    "load_settings": "reasoning_bank.settings",
+}
+
+__all__ = [
+    "BatchEmbeddingGenerator",
+    "ChromaDBAdapter",
+    "Compression",
+    "Embedder",
+    "Memory",
+    "MemoryCache",
+    "MemoryItem",
+    "NewTrace",
+    "PerformanceMonitor",
+    "PromptCompressor",
+    "Query",
+    "ReasoningBank",
+    "ReasoningBankError",
+    "Retrieval",
+    "RetrievedMemory",
+    "Settings",
+    "StoreResult",
+    "Trace",
+    "load_settings",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Returns a public name, imported on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'reasoning_bank' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
