@@ -1,4 +1,4 @@
-"""Writes what is generated: README's tables of settings and commands, and config/default.toml. Run by `make docs`."""
+"""Writes what is generated: the tables of README.md, and config/default.toml; run by `make docs`."""
 
 import re
 from collections.abc import Iterator
@@ -26,6 +26,20 @@ def settings_table() -> str:
     return "\n".join(rows)
 
 
+def tools_table() -> str:
+    """Returns README's table: tool, profile, arguments (the optional ones in italics), what it does."""
+    from reasoning_bank.mcp.tools import CORE, FULL
+
+    rows = ["| tool | profile | arguments | what it does |", "|---|---|---|---|"]
+    for tool in FULL:
+        profile = "core" if tool in CORE else "full"
+        arguments = ", ".join(
+            f"`{name}`" if field.is_required() else f"*{name}*" for name, field in tool.arguments.model_fields.items()
+        )
+        rows.append(f"| `{tool.name}` | {profile} | {arguments} | {tool.description} |")
+    return "\n".join(rows)
+
+
 def commands_table() -> str:
     """Returns README's table: command, meaning; groups with their sub-commands."""
     rows = ["| command | what it does |", "|---|---|"]
@@ -44,7 +58,7 @@ def default_toml() -> str:
     """Returns the text of config/default.toml: every setting with its default, its range and its meaning."""
     lines = [
         "# Every setting with its default. Copy what you change to the platform's configuration directory",
-        "# (`reasoning-bank doctor` prints which), or anywhere and name it: reasoning-bank --config FILE serve",
+        "# (`reasoning-bank doctor` prints which), or anywhere and name it: reasoning-bank serve --config FILE",
         "# An argument wins over REASONING_BANK_* in the environment, that over this file, and this over the default.",
         "# Written by `make docs`.",
     ]
@@ -58,17 +72,18 @@ def default_toml() -> str:
 
 def between(text: str, name: str) -> str:
     """Returns what stands between the markers `name` of a Markdown text."""
-    found = re.search(rf"<!-- {name}:begin -->\n(.*?)\n<!-- {name}:end -->", text, re.DOTALL)
+    found = re.search(rf"<!-- {name}:begin -->\n(.*?)<!-- {name}:end -->", text, re.DOTALL)
     if found is None:
         raise LookupError(f"no markers {name!r}")
-    return found[1]
+    return found[1].rstrip("\n")
 
 
 def write() -> None:
     """Writes every generated part in place."""
     text = README.read_text(encoding="utf-8")
-    for name, table in (("settings", settings_table()), ("commands", commands_table())):
-        text = text.replace(between(text, name), table)
+    for name, table in (("tools", tools_table()), ("commands", commands_table()), ("settings", settings_table())):
+        old = f"<!-- {name}:begin -->\n{between(text, name)}"
+        text = text.replace(old, f"<!-- {name}:begin -->\n{table}\n")
     README.write_text(text, encoding="utf-8")
     DEFAULT_TOML.write_text(default_toml(), encoding="utf-8")
 
