@@ -1,0 +1,144 @@
+"""Any server that speaks OpenAI's `/v1/embeddings`: the cloud's, or Ollama, vLLM, llama.cpp and others at home."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import NoReturn
+
+import httpx2
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from reasoning_bank.embeddings.embedder import BatchLimits, EmbeddingIdentity, Kind, Vectors, unit_rows
+from reasoning_bank.errors import ModelUnavailableError, UpstreamError
+
+_NORMAL_MAX_TOKENS = 8_191
+# Conservative: no tokenizer of these models needs more than one token per three bytes of ordinary text. A text the
+# server calls too long would fail for ever.
+_BYTES_PER_TOKEN = 3
+_CONNECTIONS = 4
+_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
+_REASON_CHARACTERS = 300
+
+
+class _Row(BaseModel):
+    index: int
+    embedding: list[float]
+
+
+class _Answer(BaseModel):
+    data: list[_Row]
+
+
+class OpenAIEmbedder:
+    """Embeddings from a remote model; nothing is retried here, because whoever asks already queues and retries.
+
+    Args:
+        model: the model's name at the server.
+        base_url: the API's root, such as `https://api.openai.com/v1`.
+        api_key: sent as a bearer token; never logged.
+        dimensions: ask for shorter vectors, where the model can do that; None is its own length.
+        max_tokens: what the model reads of a text; more is cut before it is sent.
+        timeout_s: longest wait for the server to accept, and between two pieces of its answer.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str,
+        api_key: str | None = None,
+        dimensions: int | None = None,
+        max_tokens: int = _NORMAL_MAX_TOKENS,
+        timeout_s: float = 30.0,
+    ) -> None:
+        self.limits = BatchLimits(texts=256, tokens=100_000, alone_above_tokens=100_000)
+        self._model = model
+        self._dimensions = dimensions
+        self._max_tokens = max_tokens
+        self._url = f"{base_url.rstrip('/')}/embeddings"
+        self._client = httpx2.Client(
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            timeout=timeout_s,
+            limits=httpx2.Limits(max_connections=_CONNECTIONS),
+        )
+        self._identity: EmbeddingIdentity | None = None
+
+    @property
+    def identity(self) -> EmbeddingIdentity:
+        """What its vectors can be compared with; the server says how long they are.
+
+        Raises:
+            ModelUnavailableError: before `load`.
+        """
+        if self._identity is None:
+            raise ModelUnavailableError(f"the embedding server was not asked yet about {self._model!r}")
+        return self._identity
+
+    def load(self) -> None:
+        """Asks for one vector, to see that the server knows the key and the model.
+
+        Raises:
+            ModelUnavailableError: it does not, or does not answer.
+        """
+        if self._identity is not None:
+            return
+        try:
+            dim = self._ask(["dimension"]).shape[1]
+        except UpstreamError as error:
+            raise ModelUnavailableError(str(error)) from error
+        self._identity = EmbeddingIdentity(self._model, dim, max_tokens=self._max_tokens, pooling="remote")
+
+    def encode(self, texts: Sequence[str], kind: Kind) -> Vectors:
+        """Returns (n, dim) float32 unit rows.
+
+        Raises:
+            ModelUnavailableError: not loaded, or the server refuses the key or the model.
+            UpstreamError: it did not answer, or answered what cannot be used.
+        """
+        if not texts:
+            return np.empty((0, self.identity.dim), np.float32)
+        vectors = self._ask([self._cut(text) for text in texts])
+        if vectors.shape[1] != self.identity.dim:
+            raise UpstreamError(f"{self._model!r} answered {vectors.shape[1]} numbers, before {self.identity.dim}")
+        return unit_rows(vectors)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Returns an estimate, a third of the bytes: the tokenizer is the server's."""
+        return [min(self._max_tokens, 1 + len(text.encode()) // _BYTES_PER_TOKEN) for text in texts]
+
+    def _cut(self, text: str) -> str:
+        most = self._max_tokens * _BYTES_PER_TOKEN
+        # Empty input is an error at some servers.
+        return text.encode()[:most].decode("utf-8", "ignore") or " "
+
+    def _ask(self, texts: Sequence[str]) -> Vectors:
+        body: dict[str, object] = {"model": self._model, "input": list(texts), "encoding_format": "float"}
+        if self._dimensions is not None:
+            body["dimensions"] = self._dimensions
+        try:
+            response = self._client.post(self._url, json=body)
+        except httpx2.HTTPError as error:
+            raise UpstreamError(f"no answer from the embedding server: {error or type(error).__name__}") from error
+        if response.status_code != HTTPStatus.OK:
+            _refuse(response, self._model)
+        return _vectors(response, len(texts))
+
+
+def _refuse(response: httpx2.Response, model: str) -> NoReturn:
+    said = f"the embedding server answered HTTP {response.status_code}: {response.text[:_REASON_CHARACTERS]}"
+    if response.status_code in _REFUSED:
+        raise ModelUnavailableError(f"{said} (check embeddings.api_key, embeddings.base_url and the model {model!r})")
+    wait = response.headers.get("Retry-After", "")
+    raise UpstreamError(said, retry_after_s=float(wait) if wait.isdigit() else None)
+
+
+def _vectors(response: httpx2.Response, expected: int) -> Vectors:
+    try:
+        rows = sorted(_Answer.model_validate_json(response.content).data, key=lambda row: row.index)
+        vectors = np.array([row.embedding for row in rows], np.float32)
+    except (ValidationError, ValueError) as error:
+        raise UpstreamError("the embedding server's answer is not in OpenAI's format") from error
+    usable = [row.index for row in rows] == list(range(expected)) and vectors.ndim == 2
+    if not (usable and np.isfinite(vectors).all() and np.linalg.norm(vectors, axis=1).all()):
+        raise UpstreamError("the embedding server's answer lacks vectors, or has some that are no directions")
+    return vectors
