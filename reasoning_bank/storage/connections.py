@@ -1,0 +1,85 @@
+"""How this bank opens SQLite: write-ahead log, explicit transactions, and a wait instead of a lock error."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event
+
+Durability = Literal["full", "process"]
+
+_SYNCHRONOUS: dict[Durability, str] = {"full": "FULL", "process": "NORMAL"}
+# After a checkpoint the log is cut back to this, so that one long read does not leave a large file behind for good.
+_LOG_LIMIT_BYTES = 64 << 20
+_PAGE_CACHE_KIB = 16 << 10
+_STATEMENTS_KEPT = 256
+_LOCK_RETRY_S = 0.01
+
+
+def writing_engine(path: Path, *, durability: Durability, busy_timeout_s: float) -> Engine:
+    """An engine whose transactions take the write lock first, so that they never fail half-way for want of it."""
+
+    def connect() -> sqlite3.Connection:
+        connection = _connect(path, busy_timeout_s)
+        _use_write_ahead_log(connection, busy_timeout_s)
+        connection.execute(f"PRAGMA synchronous={_SYNCHRONOUS[durability]}")
+        connection.execute(f"PRAGMA journal_size_limit={_LOG_LIMIT_BYTES}")
+        return connection
+
+    return _engine(connect, begin="BEGIN IMMEDIATE")
+
+
+def reading_engine(path: Path, *, busy_timeout_s: float) -> Engine:
+    """An engine whose transactions are snapshots and cannot write."""
+
+    def connect() -> sqlite3.Connection:
+        connection = _connect(path, busy_timeout_s)
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+    return _engine(connect, begin="BEGIN")
+
+
+def watching_connection(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
+    """A bare connection that only asks for `PRAGMA data_version`; it never opens a transaction."""
+    return _connect(path, busy_timeout_s)
+
+
+def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+    # Connections move between worker threads, one user at a time: the pool and the writer thread see to that.
+    connection = sqlite3.connect(
+        path,
+        timeout=busy_timeout_s,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=_STATEMENTS_KEPT,
+    )
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute(f"PRAGMA cache_size=-{_PAGE_CACHE_KIB}")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    return connection
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout_s: float) -> None:
+    # Switching a new file to WAL reports "locked" at once where two processes do it together, whatever the timeout.
+    deadline = time.monotonic() + busy_timeout_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > deadline:
+                raise
+            time.sleep(_LOCK_RETRY_S)
+
+
+def _engine(connect: Callable[[], sqlite3.Connection], *, begin: str) -> Engine:
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, skip_autocommit_rollback=True)
+
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "begin", begin_transaction)
+    return engine

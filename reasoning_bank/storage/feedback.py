@@ -1,0 +1,66 @@
+"""What callers said of the memories they were given."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from reasoning_bank.errors import NotFoundError
+from reasoning_bank.records import Counters, Verdict
+from reasoning_bank.storage import changes
+from reasoning_bank.storage.batches import batches
+from reasoning_bank.storage.schema import feedback, memories
+from reasoning_bank.storage.timestamps import from_micros, to_micros
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """One verdict on one memory."""
+
+    memory_id: str
+    verdict: Verdict
+    actor: str | None
+    note: str | None
+    created_at: datetime
+
+
+def add(
+    connection: Connection,
+    workspace: str,
+    ids: Iterable[str],
+    verdict: Verdict,
+    *,
+    now: datetime,
+    note: str | None = None,
+    actor: str | None = None,
+) -> dict[str, Counters]:
+    """Counts a verdict on each memory; their new counters by id.
+
+    Raises:
+        NotFoundError: naming the ids this workspace does not have; nothing is counted then.
+    """
+    wanted, counters = list(dict.fromkeys(ids)), dict[str, Counters]()
+    column = memories.c[verdict]
+    columns = (memories.c.id, memories.c.used, memories.c.helped, memories.c.misled, memories.c.ignored)
+    for some in batches(wanted):
+        mine = (memories.c.workspace == workspace) & memories.c.id.in_(some) & memories.c.deleted_at.is_(None)
+        for id_, *values in connection.execute(
+            update(memories).where(mine).values({column: column + 1}).returning(*columns)
+        ):
+            counters[id_] = Counters(*values)
+    if unknown := [id_ for id_ in wanted if id_ not in counters]:
+        raise NotFoundError(f"no memory {', '.join(map(repr, unknown))} in this workspace")
+    said = {"workspace": workspace, "verdict": verdict, "actor": actor, "note": note, "created_at": to_micros(now)}
+    if wanted:
+        connection.execute(insert(feedback), [said | {"memory_id": id_} for id_ in wanted])
+    changes.append(connection, workspace, wanted, "counters")
+    return {id_: counters[id_] for id_ in wanted}
+
+
+def of_memory(connection: Connection, workspace: str, id_: str, limit: int = 100) -> list[Feedback]:
+    """The latest verdicts on a memory, latest first."""
+    table = feedback
+    statement = select(table).where(table.c.workspace == workspace, table.c.memory_id == id_)
+    rows = connection.execute(statement.order_by(table.c.seq.desc()).limit(limit))
+    return [Feedback(row.memory_id, row.verdict, row.actor, row.note, from_micros(row.created_at)) for row in rows]

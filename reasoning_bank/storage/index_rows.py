@@ -1,0 +1,111 @@
+"""What an index of a workspace is built from: narrow rows, read fast, without the texts."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, select
+from sqlalchemy.dialects.sqlite import insert
+
+from reasoning_bank.storage import changes
+from reasoning_bank.storage.batches import batches
+from reasoning_bank.storage.schema import memories, memory_terms
+from reasoning_bank.text.analyser import ANALYSER_VERSION, Terms
+
+_ROWS_AT_ONCE = 2000
+
+
+class IndexRow(NamedTuple):
+    """What retrieval keeps of a memory in its picture of a workspace.
+
+    A tuple, because 100,000 of them are made at once.
+
+    Attributes:
+        seq: the order in which memories were stored.
+        live: neither forgotten nor superseded.
+        occurred_at: seconds since 1970 UTC: the event time where it is a date, else when it was stored.
+        position: place in its session, or None.
+        valid_from, valid_to: microseconds since 1970 UTC, or None; valid while from <= now < to.
+        analyser_version: which analyser made the terms.
+        terms: `Terms.packed()`.
+    """
+
+    seq: int
+    id: str
+    live: bool
+    outcome: str
+    domain: str | None
+    occurred_at: float
+    session: str | None
+    position: int | None
+    valid_from: int | None
+    valid_to: int | None
+    trust: str
+    analyser_version: int
+    terms: bytes
+
+
+def load_for_index(connection: Connection, workspace: str, ids: Sequence[str] | None = None) -> Iterator[IndexRow]:
+    """Rows of the live memories in the order they were stored, or of these ids in any state (unknown ones absent)."""
+    if ids is None:
+        yield from _rows(connection, _SELECT.where(memories.c.workspace == workspace, _LIVE))
+        return
+    for some in batches(ids):
+        yield from _rows(connection, _SELECT.where(memories.c.workspace == workspace, memories.c.id.in_(some)))
+
+
+def stale_terms(connection: Connection, workspace: str | None, limit: int) -> list[tuple[str, str]]:
+    """(workspace, id) of memories whose terms another version of the analyser made."""
+    statement = (
+        select(memories.c.workspace, memories.c.id)
+        .join(memory_terms, memory_terms.c.memory == memories.c.seq)
+        .where(memory_terms.c.analyser_version != ANALYSER_VERSION)
+        .order_by(memories.c.seq)
+        .limit(limit)
+    )
+    if workspace is not None:
+        statement = statement.where(memories.c.workspace == workspace)
+    return list(connection.execute(statement))
+
+
+def put_terms(connection: Connection, workspace: str, terms: dict[str, Terms]) -> None:
+    """Replaces the terms of memories by those of this version of the analyser."""
+    for some in batches(terms):
+        found = connection.execute(
+            select(memories.c.seq, memories.c.id).where(memories.c.workspace == workspace, memories.c.id.in_(some))
+        ).all()
+        write_terms(connection, [(row.seq, terms[row.id]) for row in found])
+        changes.append(connection, workspace, [row.id for row in found], "update")
+
+
+def write_terms(connection: Connection, rows: Sequence[tuple[int, Terms]]) -> None:
+    """Writes (seq of memory, terms), over what there was; the caller notes the change."""
+    if rows:
+        connection.execute(
+            _WRITE,
+            [{"memory": seq, "analyser_version": ANALYSER_VERSION, "terms": terms.packed()} for seq, terms in rows],
+        )
+
+
+def _rows(connection: Connection, statement: Select[*tuple[Any, ...]]) -> Iterator[IndexRow]:
+    result = connection.execute(statement.order_by(memories.c.seq).execution_options(yield_per=_ROWS_AT_ONCE))
+    for part in result.partitions():
+        yield from map(IndexRow._make, part)
+
+
+_LIVE = memories.c.deleted_at.is_(None) & memories.c.superseded_by.is_(None)
+_SELECT = select(
+    memories.c.seq,
+    memories.c.id,
+    _LIVE.label("live"),
+    memories.c.outcome,
+    memories.c.domain,
+    memories.c.occurred_at,
+    memories.c.session,
+    memories.c.position,
+    memories.c.valid_from,
+    memories.c.valid_to,
+    memories.c.trust,
+    memory_terms.c.analyser_version,
+    memory_terms.c.terms,
+).join(memory_terms, memory_terms.c.memory == memories.c.seq)
+_WRITE = insert(memory_terms).prefix_with("OR REPLACE")

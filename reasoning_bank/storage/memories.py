@@ -1,0 +1,258 @@
+"""Memories: the rows of what was learned. Every change of one is noted in the change log, in the same transaction."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, bindparam, delete, select
+from sqlalchemy import insert as insert_into
+from sqlalchemy import update as update_rows
+
+from reasoning_bank.errors import NotFoundError
+from reasoning_bank.records import Genealogy, Memory
+from reasoning_bank.storage import changes
+from reasoning_bank.storage.batches import batches
+from reasoning_bank.storage.index_rows import IndexRow, load_for_index, put_terms, stale_terms, write_terms
+from reasoning_bank.storage.memory_rows import item_values, memory_values, read_memory
+from reasoning_bank.storage.schema import embeddings, memories, memory_parents, memory_tags
+from reasoning_bank.storage.scope import is_live, scoped_ids
+from reasoning_bank.storage.timestamps import to_micros
+from reasoning_bank.text.analyser import Terms
+
+__all__ = [
+    "IndexRow",
+    "Numbered",
+    "add_used",
+    "by_content_hash",
+    "by_external_ids",
+    "by_ids",
+    "existing_ids",
+    "genealogy",
+    "insert",
+    "is_live",
+    "list_page",
+    "load_for_index",
+    "of_trace",
+    "put_terms",
+    "scoped_ids",
+    "soft_delete",
+    "stale_terms",
+    "supersede",
+    "undelete",
+    "update",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A memory with its place in the order of storing; pages go on after the last `seq`."""
+
+    seq: int
+    memory: Memory
+
+
+def insert(connection: Connection, new: Sequence[Memory], terms: Sequence[Terms]) -> None:
+    """Stores memories of one workspace, each with its terms; their ids must be new, their trace stored.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: for an id that is there already (see `existing_ids`).
+        InputError: for a position beyond 64 bits.
+    """
+    if not new:
+        return
+    workspace = _only_workspace(new)
+    connection.execute(insert_into(memories), [memory_values(memory) for memory in new])
+    numbers = _numbers(connection, workspace, [memory.id for memory in new])
+    write_terms(connection, [(numbers[memory.id], its) for memory, its in zip(new, terms, strict=True)])
+    _write_links(connection, [(numbers[memory.id], memory) for memory in new])
+    changes.append(connection, workspace, numbers, "insert")
+
+
+def by_ids(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, Memory]:
+    """The memories of these ids in this workspace, forgotten and superseded ones too; unknown ids are absent."""
+    found: dict[str, Memory] = {}
+    for some in batches(ids):
+        for row in connection.execute(_BY_IDS, {"workspace": workspace, "ids": some}):
+            found[row.id] = read_memory(row)
+    return found
+
+
+def existing_ids(connection: Connection, workspace: str, ids: Iterable[str]) -> set[str]:
+    """Those of the ids that are stored in this workspace, in any state."""
+    return set(_numbers(connection, workspace, ids))
+
+
+def by_content_hash(connection: Connection, workspace: str, hashes: Iterable[str]) -> dict[str, str]:
+    """Content hash to id of the oldest live memory that has it."""
+    found: dict[str, str] = {}
+    for some in batches(hashes):
+        statement = select(memories.c.content_hash, memories.c.id).where(
+            memories.c.workspace == workspace, memories.c.content_hash.in_(some), is_live()
+        )
+        for content_hash, id_ in connection.execute(statement.order_by(memories.c.seq)):
+            found.setdefault(content_hash, id_)
+    return found
+
+
+def by_external_ids(connection: Connection, workspace: str, external_ids: Iterable[str]) -> dict[str, list[str]]:
+    """External id to the ids of the memories that carry it, oldest first."""
+    found: dict[str, list[str]] = {}
+    for some in batches(external_ids):
+        statement = select(memories.c.external_id, memories.c.id).where(
+            memories.c.workspace == workspace, memories.c.external_id.in_(some)
+        )
+        for external_id, id_ in connection.execute(statement.order_by(memories.c.seq)):
+            found.setdefault(external_id, []).append(id_)
+    return found
+
+
+def of_trace(connection: Connection, workspace: str, trace_id: str) -> list[Memory]:
+    """All memories of a trace in the order they were stored, forgotten ones too."""
+    return [row.memory for row in _read(connection, _here(workspace).where(memories.c.trace_id == trace_id))]
+
+
+def list_page(
+    connection: Connection, workspace: str, *, after: int = 0, limit: int = 100, live_only: bool = False
+) -> list[Numbered]:
+    """The next memories of a workspace in the order they were stored; forgotten ones too, unless `live_only`."""
+    statement = _here(workspace).where(memories.c.seq > after)
+    if live_only:
+        statement = statement.where(is_live())
+    return _read(connection, statement.limit(limit))
+
+
+def update(connection: Connection, changed: Memory, terms: Terms) -> None:
+    """Replaces the item, `updated_at`, content hash and `superseded_by` of a memory; counters and dates stay.
+
+    Where the content hash differs its vectors are dropped, so that nothing is found by words it no longer has.
+
+    Raises:
+        NotFoundError: when this workspace has no such memory.
+    """
+    row = connection.execute(
+        select(memories.c.seq, memories.c.content_hash).where(
+            memories.c.workspace == changed.workspace, memories.c.id == changed.id
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFoundError(f"no memory {changed.id!r} in this workspace")
+    connection.execute(update_rows(memories).where(memories.c.seq == row.seq).values(item_values(changed)))
+    if row.content_hash != changed.content_hash:
+        connection.execute(delete(embeddings).where(embeddings.c.memory == row.seq))
+    write_terms(connection, [(row.seq, terms)])
+    for links in (memory_tags, memory_parents):
+        connection.execute(delete(links).where(links.c.memory == row.seq))
+    _write_links(connection, [(row.seq, changed)])
+    changes.append(connection, changed.workspace, [changed.id], "update")
+
+
+def soft_delete(connection: Connection, workspace: str, ids: Iterable[str], now: datetime) -> list[str]:
+    """Forgets memories; the ids that were not forgotten before."""
+    stamp = {"deleted_at": to_micros(now), "updated_at": to_micros(now)}
+    return _change(connection, workspace, ids, "delete", memories.c.deleted_at.is_(None), stamp)
+
+
+def undelete(connection: Connection, workspace: str, ids: Iterable[str], now: datetime) -> list[str]:
+    """Takes a forgetting back; the ids that were forgotten."""
+    stamp = {"deleted_at": None, "updated_at": to_micros(now)}
+    return _change(connection, workspace, ids, "undelete", memories.c.deleted_at.is_not(None), stamp)
+
+
+def supersede(connection: Connection, workspace: str, ids: Iterable[str], by: str, now: datetime) -> list[str]:
+    """Marks memories as replaced by another one; the ids that were not replaced before."""
+    stamp = {"superseded_by": by, "updated_at": to_micros(now)}
+    return _change(connection, workspace, ids, "update", memories.c.superseded_by.is_(None), stamp)
+
+
+def add_used(connection: Connection, workspace: str, ids: Iterable[str]) -> list[str]:
+    """Counts one use of each memory; the ids there are."""
+    return _change(connection, workspace, ids, "counters", None, {"used": memories.c.used + 1})
+
+
+def genealogy(connection: Connection, workspace: str, id_: str) -> Genealogy | None:
+    """Where a memory comes from and what came of it, or None for an unknown id."""
+    memory = by_ids(connection, workspace, [id_]).get(id_)
+    if memory is None:
+        return None
+    child = (
+        select(memories.c.id)
+        .join(memory_parents, memory_parents.c.memory == memories.c.seq)
+        .where(memory_parents.c.workspace == workspace, memory_parents.c.parent_id == id_)
+        .order_by(memories.c.seq)
+    )
+    replaced = select(memories.c.id).where(memories.c.workspace == workspace, memories.c.superseded_by == id_)
+    return Genealogy(
+        id=id_,
+        trace_id=memory.trace_id,
+        parents=memory.item.parents,
+        children=tuple(connection.scalars(child)),
+        supersedes=tuple(connection.scalars(replaced.order_by(memories.c.seq))),
+        superseded_by=memory.superseded_by,
+    )
+
+
+def _change(
+    connection: Connection,
+    workspace: str,
+    ids: Iterable[str],
+    op: changes.Op,
+    only: Any,
+    values: dict[str, Any],
+) -> list[str]:
+    changed: list[str] = []
+    for some in batches(ids):
+        statement = (
+            update_rows(memories).where(memories.c.workspace == workspace, memories.c.id.in_(some)).values(values)
+        )
+        if only is not None:
+            statement = statement.where(only)
+        changed += connection.scalars(statement.returning(memories.c.id))
+    changes.append(connection, workspace, changed, op)
+    return changed
+
+
+def _only_workspace(new: Sequence[Memory]) -> str:
+    names = {memory.workspace for memory in new}
+    if len(names) != 1:
+        raise ValueError(f"memories of one workspace are stored together, not of {sorted(names)}")
+    return names.pop()
+
+
+def _numbers(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, int]:
+    """Id to seq of those that are stored, in the order of the ids."""
+    found: dict[str, int] = {}
+    for some in batches(ids):
+        rows = dict(connection.execute(_NUMBERS, {"workspace": workspace, "ids": some}).all())
+        found |= {id_: rows[id_] for id_ in some if id_ in rows}
+    return found
+
+
+def _write_links(connection: Connection, rows: Sequence[tuple[int, Memory]]) -> None:
+    tags = [
+        {"workspace": memory.workspace, "tag": tag, "memory": number}
+        for number, memory in rows
+        for tag in {tag.casefold() for tag in memory.item.tags}
+    ]
+    parents = [
+        {"workspace": memory.workspace, "parent_id": parent, "memory": number}
+        for number, memory in rows
+        for parent in set(memory.item.parents)
+    ]
+    if tags:
+        connection.execute(insert_into(memory_tags), tags)
+    if parents:
+        connection.execute(insert_into(memory_parents), parents)
+
+
+def _here(workspace: str) -> Select[*tuple[Any, ...]]:
+    return select(memories).where(memories.c.workspace == workspace).order_by(memories.c.seq)
+
+
+def _read(connection: Connection, statement: Select[*tuple[Any, ...]]) -> list[Numbered]:
+    return [Numbered(row.seq, read_memory(row)) for row in connection.execute(statement)]
+
+
+_IN_IDS = and_(memories.c.workspace == bindparam("workspace"), memories.c.id.in_(bindparam("ids", expanding=True)))
+_BY_IDS = select(memories).where(_IN_IDS)
+_NUMBERS = select(memories.c.id, memories.c.seq).where(_IN_IDS)

@@ -1,0 +1,241 @@
+"""Work promised in the transaction that caused it, done later by whichever process has the lease.
+
+Rows are leased, not removed, so a killed process loses nothing: the lease runs out and the next one takes over.
+Moments are wall-clock, because processes must agree on them; a clock that was set back is noticed by moments that
+lie further ahead than anything here plans.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
+from sqlalchemy import insert as insert_into
+
+from reasoning_bank.records import JsonValue
+from reasoning_bank.storage.memory_rows import dumped, loaded
+from reasoning_bank.storage.schema import outbox
+from reasoning_bank.storage.timestamps import from_micros, from_micros_or_none, to_micros
+
+MAX_ATTEMPTS = 5
+_LONGEST_BACKOFF_S = 300.0
+# Leases are about a minute long: one that ends later than this was written before the clock was set back.
+_SURELY_A_CLOCK_JUMP = timedelta(minutes=10)
+_LONGEST_ERROR_TEXT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One piece of queued work.
+
+    Attributes:
+        attempts: how often it was begun, this time included.
+    """
+
+    seq: int
+    workspace: str
+    kind: str
+    payload: JsonValue
+    attempts: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeadRow:
+    """Work that was given up, with the error of its last attempt."""
+
+    seq: int
+    workspace: str
+    kind: str
+    payload: JsonValue
+    last_error: str
+    dead_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much work waits (`pending`), is under way (`leased`), was given up (`dead`); `oldest` of the first two."""
+
+    pending: int
+    leased: int
+    dead: int
+    oldest: datetime | None
+
+
+def enqueue(
+    connection: Connection,
+    workspace: str,
+    kind: str,
+    payload: JsonValue,
+    *,
+    now: datetime,
+    run_after: datetime | None = None,
+) -> int:
+    """Queues work; its seq. Without `run_after` it may begin at once, whatever becomes of the clock."""
+    values = {
+        "workspace": workspace,
+        "kind": kind,
+        "payload": dumped(payload) or "null",
+        "run_after": to_micros(run_after) if run_after else 0,
+        "scheduled_at": to_micros(now),
+        "created_at": to_micros(now),
+    }
+    key = connection.execute(insert_into(outbox), values).inserted_primary_key
+    return int(key[0]) if key else 0
+
+
+def claim(
+    connection: Connection,
+    owner: str,
+    *,
+    now: datetime,
+    lease_s: float = 60.0,
+    kinds: Sequence[str],
+    limit: int = 32,
+    max_attempts: int = MAX_ATTEMPTS,
+) -> list[OutboxRow]:
+    """Leases the oldest due work of these kinds, all of one kind, in order.
+
+    Work whose lease ran out for the last time (it killed its process, perhaps) is given up here.
+    """
+    _bury_abandoned(connection, now, max_attempts)
+    due = and_(outbox.c.dead_at.is_(None), _is_free(now), _is_due(now))
+    first = select(outbox.c.kind).where(due, outbox.c.kind.in_(kinds)).order_by(outbox.c.seq).limit(1)
+    some = select(outbox.c.seq).where(due, outbox.c.kind == first.scalar_subquery()).order_by(outbox.c.seq).limit(limit)
+    leased = (
+        update(outbox)
+        .where(outbox.c.seq.in_(some))
+        .values(
+            lease_owner=owner,
+            lease_until=to_micros(now + timedelta(seconds=lease_s)),
+            attempts=outbox.c.attempts + 1,
+        )
+        .returning(outbox)
+    )
+    rows = [
+        OutboxRow(row.seq, row.workspace, row.kind, loaded(row.payload), row.attempts, from_micros(row.created_at))
+        for row in connection.execute(leased)
+    ]
+    return sorted(rows, key=lambda row: row.seq)
+
+
+def is_waiting(connection: Connection, *, now: datetime, kinds: Sequence[str]) -> bool:
+    """Whether `claim` would find work; reads only, so that an idle process writes nothing."""
+    due = and_(outbox.c.dead_at.is_(None), _is_free(now), _is_due(now), outbox.c.kind.in_(kinds))
+    return connection.scalar(select(outbox.c.seq).where(due).limit(1)) is not None
+
+
+def extend(connection: Connection, owner: str, seqs: Sequence[int], *, now: datetime, lease_s: float = 60.0) -> int:
+    """Renews leases (the heartbeat); how many the owner still holds."""
+    until = to_micros(now + timedelta(seconds=lease_s))
+    return connection.execute(update(outbox).where(_held(owner, seqs)).values(lease_until=until)).rowcount
+
+
+def finish(connection: Connection, owner: str, seqs: Sequence[int]) -> int:
+    """Removes work that is done; rows that another owner took over meanwhile stay with it."""
+    return connection.execute(delete(outbox).where(_held(owner, seqs))).rowcount
+
+
+def fail(
+    connection: Connection,
+    owner: str,
+    seqs: Sequence[int],
+    error: str,
+    *,
+    now: datetime,
+    jitter: Callable[[], float],
+    max_attempts: int = MAX_ATTEMPTS,
+) -> int:
+    """Gives work back after an error: to be tried again in about 2, 4, 8 … seconds, or given up.
+
+    Args:
+        jitter: uniform in 0..1; a wait is between half and all of its length, so that processes spread out.
+
+    Returns:
+        How many rows are given up now.
+    """
+    dead = 0
+    for row in connection.execute(select(outbox.c.seq, outbox.c.attempts).where(_held(owner, seqs))).all():
+        values: dict[str, Any] = {"last_error": error[:_LONGEST_ERROR_TEXT], "lease_owner": None, "lease_until": None}
+        if row.attempts >= max_attempts:
+            values["dead_at"] = to_micros(now)
+            dead += 1
+        else:
+            wait_s = min(_LONGEST_BACKOFF_S, 2.0**row.attempts) * (0.5 + 0.5 * jitter())
+            values |= {"run_after": to_micros(now + timedelta(seconds=wait_s)), "scheduled_at": to_micros(now)}
+        connection.execute(update(outbox).where(outbox.c.seq == row.seq).values(values))
+    return dead
+
+
+def release(connection: Connection, owner: str, seqs: Sequence[int]) -> int:
+    """Gives unfinished work back without blame, as when the process is about to exit."""
+    values = {"lease_owner": None, "lease_until": None, "attempts": outbox.c.attempts - 1}
+    return connection.execute(update(outbox).where(_held(owner, seqs)).values(values)).rowcount
+
+
+def requeue_dead(connection: Connection, *, workspace: str | None = None, kind: str | None = None) -> int:
+    """Tries work that was given up once more, with all its attempts; how many rows."""
+    statement = update(outbox).where(outbox.c.dead_at.is_not(None)).values(dead_at=None, attempts=0, run_after=0)
+    if workspace is not None:
+        statement = statement.where(outbox.c.workspace == workspace)
+    if kind is not None:
+        statement = statement.where(outbox.c.kind == kind)
+    return connection.execute(statement).rowcount
+
+
+def dead(connection: Connection, limit: int = 100) -> list[DeadRow]:
+    """Work that was given up, latest first."""
+    statement = select(outbox).where(outbox.c.dead_at.is_not(None)).order_by(outbox.c.dead_at.desc()).limit(limit)
+    return [
+        DeadRow(row.seq, row.workspace, row.kind, loaded(row.payload), row.last_error or "", from_micros(row.dead_at))
+        for row in connection.execute(statement)
+    ]
+
+
+def counts(connection: Connection, *, now: datetime, workspace: str | None = None, kind: str | None = None) -> Counts:
+    """How much work there is, in all workspaces and of all kinds unless named."""
+    alive = outbox.c.dead_at.is_(None)
+    statement = select(
+        func.count().filter(alive & _is_free(now)),
+        func.count().filter(alive & ~_is_free(now)),
+        func.count().filter(~alive),
+        func.min(outbox.c.created_at).filter(alive),
+    ).select_from(outbox)
+    if workspace is not None:
+        statement = statement.where(outbox.c.workspace == workspace)
+    if kind is not None:
+        statement = statement.where(outbox.c.kind == kind)
+    pending, leased, given_up, oldest = connection.execute(statement).one()
+    return Counts(pending, leased, given_up, from_micros_or_none(oldest))
+
+
+def _bury_abandoned(connection: Connection, now: datetime, max_attempts: int) -> None:
+    table = outbox
+    worn_out = and_(
+        table.c.dead_at.is_(None), table.c.attempts >= max_attempts, table.c.lease_owner.is_not(None), _is_free(now)
+    )
+    connection.execute(
+        update(table)
+        .where(worn_out)
+        .values(
+            dead_at=to_micros(now),
+            lease_owner=None,
+            lease_until=None,
+            last_error=func.coalesce(table.c.last_error, "the process that worked on it ended each time"),
+        )
+    )
+
+
+def _is_free(now: datetime) -> ColumnElement[bool]:
+    moment, far = to_micros(now), to_micros(now + _SURELY_A_CLOCK_JUMP)
+    return or_(outbox.c.lease_until.is_(None), outbox.c.lease_until <= moment, outbox.c.lease_until > far)
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    moment, far = to_micros(now), to_micros(now + _SURELY_A_CLOCK_JUMP)
+    return or_(outbox.c.run_after <= moment, outbox.c.scheduled_at > far)
+
+
+def _held(owner: str, seqs: Sequence[int]) -> ColumnElement[bool]:
+    return and_(outbox.c.lease_owner == owner, outbox.c.seq.in_(list(seqs)))

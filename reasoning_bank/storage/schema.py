@@ -1,0 +1,269 @@
+"""Every table of the bank; `SCHEMA_REVISION` names this shape and the last migration that leads to it.
+
+Moments are integer microseconds UTC (`timestamps`), JSON is compact text. The workspace is the first column of
+every key. Short columns come before long texts, so that reading them does not follow overflow pages.
+"""
+
+from sqlalchemy import (
+    Column,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+SCHEMA_REVISION = "0001"
+"""Migrations are named by ascending four-digit numbers: a greater one than ours was written by a newer program."""
+
+APPLICATION_ID = 0x52424E4B
+"""Stamped into the file header ("RBNK"), so that another program's SQLite file is never taken for a bank."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+alembic_version = Table("alembic_version", metadata, Column("version_num", Text, primary_key=True))
+
+facts = Table(
+    "bank_facts",  # a few values of the bank itself, such as the salt of redaction and the active embedding model
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("privacy_mode", Text),
+    Column("generation", Integer, nullable=False, server_default=text("0")),
+    Column("created_at", Integer, nullable=False),
+)
+
+traces = Table(
+    "traces",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("workspace", Text, ForeignKey("workspaces.name"), nullable=False),
+    Column("id", Text, nullable=False),
+    Column("external_id", Text),
+    Column("outcome", Text, nullable=False),
+    Column("domain", Text),
+    Column("session", Text),
+    Column("actor", Text),
+    Column("time", Text),
+    Column("created_at", Integer, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("tags", Text),
+    Column("metadata", Text),
+    Column("task", Text, nullable=False),
+    Column("trajectory", Text),
+    UniqueConstraint("workspace", "id"),
+)
+
+memories = Table(
+    "memories",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("trace_id", Text, nullable=False),
+    Column("external_id", Text),
+    Column("outcome", Text, nullable=False),
+    Column("domain", Text),
+    Column("difficulty", Text),
+    Column("session", Text),
+    Column("position", Integer),
+    Column("actor", Text),
+    Column("time", Text),
+    Column("occurred_at", Float, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("trust", Text, nullable=False),
+    Column("valid_from", Integer),
+    Column("valid_to", Integer),
+    Column("used", Integer, nullable=False, server_default=text("0")),
+    Column("helped", Integer, nullable=False, server_default=text("0")),
+    Column("misled", Integer, nullable=False, server_default=text("0")),
+    Column("ignored", Integer, nullable=False, server_default=text("0")),
+    Column("created_at", Integer, nullable=False),
+    Column("updated_at", Integer, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("superseded_by", Text),
+    Column("deleted_at", Integer),
+    Column("tags", Text),
+    Column("parents", Text),
+    Column("error_context", Text),
+    Column("metadata", Text),
+    Column("title", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    UniqueConstraint("workspace", "id"),
+    ForeignKeyConstraint(["workspace", "trace_id"], ["traces.workspace", "traces.id"]),
+    Index("ix_memories_workspace_trace_id", "workspace", "trace_id"),
+    Index("ix_memories_workspace_occurred_at", "workspace", "occurred_at"),
+    Index("ix_memories_workspace_content_hash", "workspace", "content_hash"),
+    Index(
+        "ix_memories_workspace_external_id",
+        "workspace",
+        "external_id",
+        sqlite_where=text("external_id IS NOT NULL"),
+        postgresql_where=text("external_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_memories_workspace_superseded_by",
+        "workspace",
+        "superseded_by",
+        sqlite_where=text("superseded_by IS NOT NULL"),
+        postgresql_where=text("superseded_by IS NOT NULL"),
+    ),
+)
+
+memory_tags = Table(
+    "memory_tags",
+    metadata,
+    Column("workspace", Text, primary_key=True),
+    Column("tag", Text, primary_key=True),
+    Column("memory", Integer, ForeignKey("memories.seq", ondelete="CASCADE"), primary_key=True),
+    Index("ix_memory_tags_memory", "memory"),
+    sqlite_with_rowid=False,
+)
+
+memory_parents = Table(
+    "memory_parents",  # which memories came of a memory: the way back is in memories.parents
+    metadata,
+    Column("workspace", Text, primary_key=True),
+    Column("parent_id", Text, primary_key=True),
+    Column("memory", Integer, ForeignKey("memories.seq", ondelete="CASCADE"), primary_key=True),
+    Index("ix_memory_parents_memory", "memory"),
+    sqlite_with_rowid=False,
+)
+
+memory_terms = Table(
+    "memory_terms",  # the analyser's packed terms: apart from memories, so that building an index reads no texts
+    metadata,
+    Column("memory", Integer, ForeignKey("memories.seq", ondelete="CASCADE"), primary_key=True),
+    Column("analyser_version", Integer, nullable=False),
+    Column("terms", LargeBinary, nullable=False),
+)
+
+embedding_models = Table(
+    "embedding_models",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("model_id", Text, nullable=False, unique=True),
+    Column("identity", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+)
+
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("memory", Integer, ForeignKey("memories.seq", ondelete="CASCADE"), nullable=False),
+    Column("model", Integer, ForeignKey("embedding_models.number"), nullable=False),
+    Column("field", Text, nullable=False),
+    Column("chunk", Integer, nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("dim", Integer, nullable=False),
+    Column("precision", Text, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+    UniqueConstraint("memory", "model", "field", "chunk"),
+    Index("ix_embeddings_content_hash", "content_hash"),
+)
+
+changes = Table(
+    "change_log",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("workspace", Text, nullable=False),
+    Column("memory_id", Text, nullable=False),
+    Column("op", Text, nullable=False),
+    # The log names what to look at again: one row per memory and kind of change is enough, and it never outgrows us.
+    UniqueConstraint("workspace", "memory_id", "op"),
+    Index("ix_change_log_workspace", "workspace"),
+    sqlite_autoincrement=True,
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("workspace", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("run_after", Integer, nullable=False, server_default=text("0")),
+    Column("scheduled_at", Integer, nullable=False),
+    Column("lease_owner", Text),
+    Column("lease_until", Integer),
+    Column("dead_at", Integer),
+    Column("created_at", Integer, nullable=False),
+    Column("last_error", Text),
+    Column("payload", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("workspace", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("body_hash", Text, nullable=False),
+    Column("trace_id", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("answer", Text),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("memory_id", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("actor", Text),
+    Column("note", Text),
+    Column("created_at", Integer, nullable=False),
+    Index("ix_feedback_workspace_memory_id", "workspace", "memory_id"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("workspace", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("expires_at", Integer),
+    Column("revoked_at", Integer),
+)
+
+index_state = Table(
+    "index_state",
+    metadata,
+    Column("workspace", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("generation", Integer, nullable=False),
+    Column("model_id", Text, nullable=False),
+    Column("dim", Integer, nullable=False),
+    Column("applied_seq", Integer, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("updated_at", Integer, nullable=False),
+)

@@ -1,0 +1,64 @@
+"""Which memories a query may see: the filters, answered in SQL."""
+
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+
+from reasoning_bank.storage.schema import memories, memory_tags
+from reasoning_bank.storage.timestamps import to_micros, to_seconds
+
+
+def is_live() -> ColumnElement[bool]:
+    """Neither forgotten nor superseded."""
+    return and_(memories.c.deleted_at.is_(None), memories.c.superseded_by.is_(None))
+
+
+def scoped_ids(  # noqa: PLR0913 -- one keyword per filter of a query
+    connection: Connection,
+    workspace: str,
+    *,
+    now: datetime,
+    tags: tuple[str, ...] = (),
+    domain: str | None = None,
+    outcome: Literal["any", "success", "failure"] = "any",
+    since: datetime | None = None,
+    until: datetime | None = None,
+    include_failures: bool = True,
+) -> list[str] | None:
+    """Ids of the memories that pass every filter and are live and valid at `now`; None when nothing filters.
+
+    A memory passes `tags` when it has each of them; tags and domain ignore case. `since` and `until` are inclusive
+    and compare when it happened: the event time where it is a date, else when it was stored.
+    """
+    filters = [_has_tag(workspace, tag) for tag in tags]
+    if domain is not None:
+        filters.append(func.lower(memories.c.domain) == func.lower(domain))
+    if outcome != "any":
+        filters.append(memories.c.outcome == outcome)
+    elif not include_failures:
+        filters.append(memories.c.outcome != "failure")
+    if since is not None:
+        filters.append(memories.c.occurred_at >= to_seconds(since))
+    if until is not None:
+        filters.append(memories.c.occurred_at <= to_seconds(until))
+    if not filters:
+        return None
+    here = memories.c.workspace == workspace
+    statement = select(memories.c.id).where(here, is_live(), _valid_at(now), *filters).order_by(memories.c.seq)
+    return list(connection.scalars(statement))
+
+
+def _has_tag(workspace: str, tag: str) -> ColumnElement[bool]:
+    tagged = select(memory_tags.c.memory).where(
+        memory_tags.c.workspace == workspace, memory_tags.c.tag == tag.casefold()
+    )
+    return memories.c.seq.in_(tagged)
+
+
+def _valid_at(now: datetime) -> ColumnElement[bool]:
+    moment = to_micros(now)
+    return and_(
+        or_(memories.c.valid_from.is_(None), memories.c.valid_from <= moment),
+        or_(memories.c.valid_to.is_(None), memories.c.valid_to > moment),
+    )

@@ -1,0 +1,140 @@
+"""The one thread that writes: transactions in order, and those that wait together share one commit."""
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import Connection, Engine
+
+from reasoning_bank.errors import BusyError, StorageError
+from reasoning_bank.storage.faults import storage_error
+
+T = TypeVar("T")
+
+_LARGEST_QUEUE = 4096
+# A commit waits for the disk, far longer than a small write works: whoever waits meanwhile goes along with the next.
+_LARGEST_GROUP = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    work: Callable[[Connection], Any]
+    done: Future[Any]
+
+
+class Writer:
+    """A thread with the writing connection; each job is one transaction, done or undone as a whole.
+
+    Args:
+        engine: opens the connection; its transactions begin with the write lock.
+        translate: the error to raise instead of one of SQLite's, or None to keep it.
+    """
+
+    def __init__(self, engine: Engine, translate: Callable[[BaseException], StorageError | None]) -> None:
+        self._engine = engine
+        self._translate = translate
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
+        self._closed = False
+
+    def start(self) -> None:
+        """Starts the thread; it opens its connection with the first job."""
+        self._thread.start()
+
+    def submit(self, work: Callable[[Connection], T]) -> Future[T]:
+        """Queues one transaction; the future holds what `work` returned, once that is committed.
+
+        Raises:
+            BusyError: when thousands of writes wait already.
+            StorageError: after `stop`.
+        """
+        if self._closed:
+            raise storage_error("io", "The bank is closed")
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a transaction cannot wait for another one: call functions of its connection")
+        if self._jobs.qsize() >= _LARGEST_QUEUE:
+            raise BusyError(f"{_LARGEST_QUEUE} writes are waiting for the disk; try again in a second")
+        done: Future[T] = Future()
+        self._jobs.put(_Job(work, done))
+        return done
+
+    def stop(self, timeout_s: float) -> bool:
+        """Finishes what is queued and ends the thread; False when that took longer than the timeout."""
+        self._closed = True
+        self._jobs.put(None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        connection: Connection | None = None
+        last = False
+        while not last:
+            group, last = self._next_group()
+            try:
+                connection = connection or self._engine.connect()
+                self._write(connection, group)
+            except BaseException as error:  # noqa: BLE001 -- the thread's border: raised again where the futures are awaited
+                self._fail(group, error)
+                connection = _discarded(connection)
+        if connection is not None:
+            connection.close()
+
+    def _next_group(self) -> tuple[list[_Job], bool]:
+        group: list[_Job] = []
+        job = self._jobs.get()
+        while job is not None:
+            if job.done.set_running_or_notify_cancel():
+                group.append(job)
+            if len(group) >= _LARGEST_GROUP or self._jobs.empty():
+                return group, False
+            job = self._jobs.get()
+        return group, True
+
+    def _write(self, connection: Connection, group: list[_Job]) -> None:
+        """Runs a group in one transaction; a job that fails is undone alone."""
+        if not group:
+            return
+        finished: list[tuple[_Job, Any]] = []
+        with connection.begin():
+            for job in group:
+                try:
+                    finished.append((job, self._run_job(connection, job, alone=len(group) == 1)))
+                except BaseException as error:
+                    if not _in_transaction(connection) or len(group) == 1:
+                        raise  # SQLite undid everything itself, or there is nothing else to keep
+                    self._fail([job], error)
+        for job, result in finished:
+            job.done.set_result(result)
+
+    def _run_job(self, connection: Connection, job: _Job, *, alone: bool) -> Any:
+        if alone:
+            return job.work(connection)
+        with connection.begin_nested():
+            return job.work(connection)
+
+    def _fail(self, group: list[_Job], error: BaseException) -> None:
+        raised = self._translate(error)
+        if raised is not None:
+            raised.__cause__ = error
+        for job in group:
+            if not job.done.done():
+                job.done.set_exception(raised or error)
+
+
+def _in_transaction(connection: Connection) -> bool:
+    return cast("sqlite3.Connection", connection.connection.driver_connection).in_transaction
+
+
+def _discarded(connection: Connection | None) -> Connection | None:
+    """Gives up a connection that is still inside a transaction after an error; a sound one stays."""
+    if connection is None or connection.closed:
+        return None
+    if not connection.in_transaction() and not _in_transaction(connection):
+        return connection
+    connection.invalidate()
+    connection.close()
+    return None
