@@ -1,0 +1,67 @@
+"""A bank for a command: it lives on an event loop of its own, so that commands are plain code that may block."""
+
+import functools
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from reasoning_bank.bank import ReasoningBank
+from reasoning_bank.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+CHUNK = 200
+"""Items fetched with one hop to the bank's loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBank:
+    """A bank that is open, and the way to its event loop."""
+
+    bank: ReasoningBank
+    portal: BlockingPortal
+
+    def call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a coroutine function of the bank and return its result."""
+        return self.portal.call(functools.partial(function, *args, **kwargs))
+
+    def each(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """Iterate over what the bank yields."""
+        while chunk := self.portal.call(_take, items):
+            yield from chunk
+
+
+@contextmanager
+def open_bank(settings: Settings) -> Generator[OpenBank]:
+    """Open the bank the settings name, and close it.
+
+    Raises:
+        StorageError: its files cannot be used; the text says why and what to do.
+    """
+    log_to_stderr(settings, at_least=logging.WARNING)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(ReasoningBank(settings)) as bank:
+        yield OpenBank(bank, portal)
+
+
+def log_to_stderr(settings: Settings, *, at_least: int = logging.NOTSET) -> None:
+    """Send log lines to stderr, secrets redacted; a command that prints a result logs only what is wrong."""
+    from reasoning_bank.privacy.redaction import RedactingFilter
+
+    handler = logging.StreamHandler()
+    handler.addFilter(RedactingFilter())
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level = max(logging.getLevelNamesMapping()[settings.log_level], at_least)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+async def _take(items: AsyncIterator[T]) -> list[T]:
+    chunk: list[T] = []
+    async for item in items:
+        chunk.append(item)
+        if len(chunk) == CHUNK:
+            break
+    return chunk

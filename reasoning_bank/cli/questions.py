@@ -1,0 +1,227 @@
+"""`search` and `store`: what an assistant does over MCP, from a shell."""
+
+import json
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, cast
+
+import click
+
+from reasoning_bank.cli.options import LoadSettings, json_option, settings_options, workspace_of, workspace_option
+from reasoning_bank.errors import InputError
+from reasoning_bank.records import JsonValue, NewTrace, Outcome, Query, Retrieval, StoreResult
+
+if TYPE_CHECKING:
+    from reasoning_bank.records import MemoryItem
+
+MODEL_WAIT_MS = 30_000
+"""A person who asks once waits for the model rather than getting an answer by keyword only."""
+
+
+class Moment(click.ParamType):
+    """An ISO 8601 date or time; without an offset it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Parse the text."""
+        from datetime import UTC
+
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T12:00Z", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@click.command("search")
+@click.argument("task")
+@workspace_option
+@click.option("-k", type=int, help="Memories at most; by default the setting's.")
+@click.option("--tag", "tags", multiple=True, help="Only memories with this tag; repeatable.")
+@click.option("--domain", help="Only memories of this domain.")
+@click.option("--outcome", type=click.Choice(["any", "success", "failure"]), default="any", help="Only this outcome.")
+@click.option("--since", type=Moment(), help="Only what happened at or after this time.")
+@click.option("--until", type=Moment(), help="Only what happened before this time.")
+@click.option("--min-score", type=click.FloatRange(0, 1), help="Lowest relevance, 0 to 1; 0 returns the k best anyway.")
+@click.option("--no-failures", is_flag=True, help="Without lessons from failures.")
+@click.option("--context", "only_context", is_flag=True, help="Print the block that an assistant would read.")
+@json_option
+@settings_options
+def search_command(
+    task: str, *, workspace: str | None, only_context: bool, as_json: bool, load: LoadSettings, **options: object
+) -> None:
+    r"""Ask the bank for the memories that help with a task.
+
+    \b
+    Examples:
+      reasoning-bank search "migrate the users table without downtime"
+      reasoning-bank search "flaky login test" -k 5 --outcome failure --json
+    """
+    from reasoning_bank.cli.opened import open_bank
+    from reasoning_bank.cli.output import print_json
+
+    settings = load(embeddings={"query_wait_ms": MODEL_WAIT_MS})
+    query = _query(task, settings.retrieval.k, settings.retrieval.token_budget, options)
+    with open_bank(settings) as bank:
+        found = bank.call(bank.bank.retrieve, workspace_of(settings, workspace), query)
+    if as_json:
+        print_json(_found_json(found))
+    elif only_context:
+        click.echo(found.context)
+    else:
+        _print_found(found)
+
+
+def _query(task: str, k: int, token_budget: int, options: dict[str, object]) -> Query:
+    given = cast("dict[str, datetime | None]", options)
+    return Query(
+        task=task,
+        k=k if options["k"] is None else cast("int", options["k"]),
+        tags=cast("tuple[str, ...]", options["tags"]),
+        domain=cast("str | None", options["domain"]),
+        outcome=cast("Literal['any', 'success', 'failure']", options["outcome"]),
+        since=given["since"],
+        until=given["until"],
+        min_score=cast("float | None", options["min_score"]),
+        include_failures=not options["no_failures"],
+        token_budget=token_budget,
+    )
+
+
+def _found_json(found: Retrieval) -> JsonValue:
+    from reasoning_bank.mcp.answers import full_memory
+
+    return {
+        "memories": [
+            {**full_memory(one.memory), "score": round(one.score, 3), "warning": one.warning} for one in found.memories
+        ],
+        "context": found.context,
+        "below_floor": found.below_floor,
+        "degraded": list(found.degraded),
+        "path": found.path,
+        "timings_ms": dict(found.timings_ms),
+    }
+
+
+def _print_found(found: Retrieval) -> None:
+    from reasoning_bank.cli.output import paragraph
+
+    for number, one in enumerate(found.memories, start=1):
+        item = one.memory.item
+        title = item.title or item.text.strip().splitlines()[0][:100]
+        click.secho(f"{number}. {title}", bold=True)
+        outcome = "" if item.outcome == "unknown" else f", {item.outcome}"
+        click.echo(f"   relevance {one.score:.2f}{outcome}, {item.external_id or one.memory.id}")
+        if one.warning:
+            click.secho(paragraph(one.warning, indent=3, lines=3), fg="yellow")
+        click.echo(paragraph(item.content or item.text, indent=3, lines=8) + "\n")
+    if not found.memories:
+        click.echo("Nothing relevant.")
+    if found.below_floor:
+        click.echo(f"{found.below_floor} less relevant not shown (--min-score 0 shows them)")
+    if found.degraded:
+        click.echo(f"searched without: {', '.join(found.degraded)} (reasoning-bank doctor says why)", err=True)
+
+
+@click.command("store")
+@click.argument("task")
+@workspace_option
+@click.option(
+    "--outcome",
+    type=click.Choice(["success", "failure", "partial", "unknown"]),
+    default="unknown",
+    help="How the task went.",
+)
+@click.option("--trajectory", "trajectory_file", type=click.File(encoding="utf-8"), help="What was done: text or JSON.")
+@click.option(
+    "--memories",
+    "memories_file",
+    type=click.File(encoding="utf-8"),
+    help="JSON list of memories you distilled yourself: title, description, content each.",
+)
+@click.option("--tag", "tags", multiple=True, help="A tag; repeatable.")
+@click.option("--domain", help="The field the task belongs to.")
+@click.option("--key", help="Idempotency key: storing again with it changes nothing and returns the same ids.")
+@json_option
+@settings_options
+def store_command(task: str, *, workspace: str | None, as_json: bool, load: LoadSettings, **options: object) -> None:
+    r"""Store what happened on a task, and what it teaches.
+
+    Without --memories the lessons are distilled by rules. TASK may be - to read it from standard input.
+
+    \b
+    Examples:
+      reasoning-bank store "Fix the flaky login test" --outcome success --trajectory session.log
+      reasoning-bank store "Deploy" --outcome failure --tag ops --memories lessons.json
+    """
+    from reasoning_bank.cli.opened import open_bank
+    from reasoning_bank.cli.output import print_json
+
+    settings = load()
+    trace = NewTrace(
+        task=sys.stdin.read() if task == "-" else task,
+        outcome=cast("Outcome", options["outcome"]),
+        trajectory=_trajectory(cast("click.utils.LazyFile | None", options["trajectory_file"])),
+        tags=cast("tuple[str, ...]", options["tags"]),
+        domain=cast("str | None", options["domain"]),
+    )
+    memories = _memories(cast("click.utils.LazyFile | None", options["memories_file"]), trace)
+    with open_bank(settings) as bank:
+        result = bank.call(
+            bank.bank.store_trace,
+            workspace_of(settings, workspace),
+            trace,
+            memories=memories,
+            idempotency_key=cast("str | None", options["key"]),
+        )
+    if as_json:
+        print_json(_stored_json(result))
+    else:
+        _print_stored(result)
+
+
+def _trajectory(file: "click.utils.LazyFile | None") -> JsonValue:
+    if file is None:
+        return None
+    text = file.read()
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _memories(file: "click.utils.LazyFile | None", trace: NewTrace) -> "list[MemoryItem] | None":
+    if file is None:
+        return None
+    from reasoning_bank.learning.drafts import read_drafts
+
+    try:
+        value = json.loads(file.read())
+    except ValueError as error:
+        raise InputError(f"--memories: not JSON: {error}") from error
+    return read_drafts(value, trace)
+
+
+def _stored_json(result: StoreResult) -> JsonValue:
+    return {
+        "trace_id": result.trace_id,
+        "memories": [
+            {"id": memory.id, "action": memory.action, "title": memory.title, "reason": memory.reason}
+            for memory in result.memories
+        ],
+        "distillation": result.distillation,
+        "idempotency_key": result.idempotency_key,
+        "replayed": result.replayed,
+        "distil_request": None if result.distil_request is None else dict(result.distil_request),
+    }
+
+
+def _print_stored(result: StoreResult) -> None:
+    again = " (stored before: nothing changed)" if result.replayed else ""
+    click.echo(f"trace {result.trace_id}{again}")
+    for memory in result.memories:
+        why = f": {memory.reason}" if memory.reason else ""
+        click.echo(f"  {memory.action} {memory.id or ''} {memory.title}{why}")
+    if not result.memories:
+        click.echo("  no memories: the trace says too little to learn from by rules; pass --memories")

@@ -1,0 +1,77 @@
+"""`serve`: the bank over MCP."""
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from reasoning_bank.cli.options import LoadSettings, settings_options
+
+if TYPE_CHECKING:
+    from reasoning_bank.settings import Settings
+
+
+@click.command("serve")
+@click.option(
+    "--transport",
+    type=click.Choice(["stdio", "http"]),
+    default="stdio",
+    show_default=True,
+    help="stdio for the client that starts it, http for several clients.",
+)
+@click.option("--host", help="Address to listen on (http); off loopback tokens are needed.")
+@click.option("--port", type=int, help="Port to listen on (http); 0 takes a free one.")
+@click.option("--workspace", "-w", metavar="NAME", help="Workspace of calls that name none.")
+@click.option("--profile", type=click.Choice(["core", "full"]), help="Tools offered.")
+@settings_options
+def serve_command(
+    *,
+    transport: str,
+    host: str | None,
+    port: int | None,
+    workspace: str | None,
+    profile: str | None,
+    load: LoadSettings,
+) -> None:
+    r"""Serve the bank over MCP, on stdio or HTTP.
+
+    Clients of one machine each start their own server over stdio and share the bank; HTTP serves clients that take a
+    URL. It stops at the end of its input (stdio), on SIGTERM or SIGINT, after the calls in flight.
+
+    \b
+    Examples:
+      reasoning-bank serve
+      reasoning-bank serve --transport http --port 8765
+    """
+    settings = load(http={"host": host, "port": port}, workspace=workspace, profile=profile)
+    if transport == "stdio":
+        from reasoning_bank.mcp.stdio import serve_stdio
+
+        serve_stdio(settings)
+    else:
+        from reasoning_bank.cli.opened import log_to_stderr
+        from reasoning_bank.mcp.http import serve_http
+
+        log_to_stderr(settings)
+        serve_http(settings, ready=lambda url: announce(settings, url))
+
+
+def announce(settings: "Settings", url: str) -> None:
+    """Print where the server is, where its data is, and how clients connect."""
+    stdio = {"command": sys.executable, "args": ["-m", "reasoning_bank", "serve"]}
+    click.echo(
+        f"reasoning-bank listens on {url}\n"
+        f"data: {settings.data_dir}\n\n"
+        "Clients that take a URL (Claude Code, Cursor):\n"
+        f"{_snippet({'type': 'http', 'url': url})}\n"
+        f"  or: claude mcp add --transport http reasoning-bank {url}\n\n"
+        "Clients that start the server themselves (Claude Desktop, Claude Code, Cursor); they share this bank:\n"
+        f"{_snippet(stdio)}\n"
+        f"  or: claude mcp add reasoning-bank -- {sys.executable} -m reasoning_bank serve\n\n"
+        "Stop with Ctrl-C."
+    )
+
+
+def _snippet(server: dict[str, object]) -> str:
+    return "  " + json.dumps({"mcpServers": {"reasoning-bank": server}})
