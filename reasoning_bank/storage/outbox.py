@@ -168,6 +168,21 @@ def fail(
     return dead
 
 
+def postpone(
+    connection: Connection, owner: str, seqs: Sequence[int], reason: str, *, until: datetime, now: datetime
+) -> int:
+    """Gives work back that could not be begun yet (a model is missing, say): the attempt does not count."""
+    values = {
+        "lease_owner": None,
+        "lease_until": None,
+        "attempts": outbox.c.attempts - 1,
+        "last_error": reason[:_LONGEST_ERROR_TEXT],
+        "run_after": to_micros(until),
+        "scheduled_at": to_micros(now),
+    }
+    return connection.execute(update(outbox).where(_held(owner, seqs)).values(values)).rowcount
+
+
 def release(connection: Connection, owner: str, seqs: Sequence[int]) -> int:
     """Gives unfinished work back without blame, as when the process is about to exit."""
     values = {"lease_owner": None, "lease_until": None, "attempts": outbox.c.attempts - 1}

@@ -1,0 +1,239 @@
+"""The worker that takes queued work from the outbox, under lease, and calls its handler."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+import anyio
+from sqlalchemy import Connection
+
+from reasoning_bank.errors import BusyError, ModelUnavailableError, StorageError
+from reasoning_bank.storage import Database, outbox
+from reasoning_bank.storage.outbox import OutboxRow
+
+logger = logging.getLogger(__name__)
+
+Handler: TypeAlias = Callable[[Sequence[OutboxRow]], Awaitable[None]]
+"""Does a batch of rows of one kind, in order. It may be called again with the same rows: after a crash, or by
+another process that took an expired lease over; doing them twice must be the same as once."""
+
+# Three missed heartbeats lose a lease.
+_HEARTBEATS_PER_LEASE = 3
+# A missing model is the user's to install, which takes minutes: neither a failure of the row nor worth a busy loop.
+_MODEL_WAIT_S = 15.0
+_DRAIN_POLL_S = 0.02
+
+
+@dataclass(slots=True)
+class KindStatistics:
+    """What became of the rows of one kind since the worker was made."""
+
+    done: int = 0
+    failed: int = 0
+    dead: int = 0
+    postponed: int = 0
+    batches: int = 0
+    last_error: str | None = None
+
+
+class OutboxWorker:
+    """Serves the outbox of a bank, one batch per kind at a time, until its `run` is cancelled.
+
+    Any number of workers, in any number of processes, may serve one bank.
+
+    Args:
+        database: an open bank.
+        handlers: kind of work to its handler; other kinds are left to other workers.
+        now: the wall clock, which processes share.
+        owner: names this worker in leases; unique among processes.
+        poll_s: how often to look for work of other processes, and for work whose time has come.
+        lease_s: how long a killed worker's rows wait for another one.
+        batch: rows given to a handler at once; a row that failed before is tried alone.
+        max_attempts: attempts after which a row is given up, until someone requeues it.
+        jitter: uniform in 0..1; spreads the retries of several processes.
+    """
+
+    def __init__(  # noqa: PLR0913 -- plain keywords instead of Settings
+        self,
+        database: Database,
+        handlers: Mapping[str, Handler],
+        *,
+        now: Callable[[], datetime],
+        owner: str,
+        poll_s: float = 1.0,
+        lease_s: float = 60.0,
+        batch: int = 32,
+        max_attempts: int = outbox.MAX_ATTEMPTS,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._handlers = dict(handlers)
+        self._now = now
+        self._owner = owner
+        self._poll_s = poll_s
+        self._lease_s = lease_s
+        self._batch = batch
+        self._max_attempts = max_attempts
+        self._jitter = jitter
+        self._held: set[int] = set()
+        self._awake = {kind: anyio.Event() for kind in self._handlers}
+        self._statistics = {kind: KindStatistics() for kind in self._handlers}
+
+    async def run(self) -> None:
+        """Works until cancelled; what is unfinished then goes back to the outbox at once."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._keep_leases)
+            for kind in self._handlers:
+                tasks.start_soon(self._serve, kind)
+
+    def wake(self) -> None:
+        """Looks for work at once; called on the event loop after something was queued."""
+        for event in self._awake.values():
+            event.set()
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Waits until nothing is queued or under way, here or in other processes; False when the time was up.
+
+        Work that was given up, or waits for a retry, does not count.
+        """
+        self.wake()
+        with anyio.move_on_after(timeout_s):
+            # Other processes work on the same outbox: only its rows tell, so there is no event to wait for.
+            while self._held or await self._database.read(self._is_busy):  # noqa: ASYNC110
+                await anyio.sleep(_DRAIN_POLL_S)
+            return True
+        return False
+
+    def statistics(self) -> Mapping[str, KindStatistics]:
+        """What became of the rows of each kind, in this process."""
+        return dict(self._statistics)
+
+    async def _serve(self, kind: str) -> None:
+        while True:
+            self._awake[kind] = anyio.Event()
+            try:
+                worked = await self._work_once(kind)
+            except (StorageError, BusyError) as error:
+                # The bank may be locked or its disk full for a while; the lease or the next look mends it.
+                logger.warning("Background work %s waits: %s", kind, error)
+                self._statistics[kind].last_error = str(error)
+                await anyio.sleep(self._poll_s)
+                continue
+            if not worked:
+                with anyio.move_on_after(self._poll_s):
+                    await self._awake[kind].wait()
+
+    async def _work_once(self, kind: str) -> bool:
+        now = self._now()
+        if not await self._database.read(lambda conn: outbox.is_waiting(conn, now=now, kinds=[kind])):
+            return False
+        rows = await self._claimed(kind)
+        try:
+            fresh = [row for row in rows if row.attempts == 1]
+            if fresh:
+                await self._handle(kind, fresh)
+            for row in rows:
+                if row.attempts > 1:
+                    await self._handle(kind, [row])
+        finally:
+            await self._let_go(rows)
+        return bool(rows)
+
+    async def _claimed(self, kind: str) -> list[OutboxRow]:
+        now = self._now()
+        rows = await self._database.write(
+            lambda conn: outbox.claim(
+                conn,
+                self._owner,
+                now=now,
+                lease_s=self._lease_s,
+                kinds=[kind],
+                limit=self._batch,
+                max_attempts=self._max_attempts,
+            )
+        )
+        self._held.update(row.seq for row in rows)
+        return rows
+
+    async def _handle(self, kind: str, rows: Sequence[OutboxRow]) -> None:
+        mine = self._statistics[kind]
+        mine.batches += 1
+        try:
+            await self._handlers[kind](rows)
+        except (ModelUnavailableError, BusyError) as error:
+            wait_s = error.retry_after_s if isinstance(error, BusyError) else _MODEL_WAIT_S
+            await self._postpone(rows, str(error), wait_s)
+            mine.postponed += len(rows)
+            mine.last_error = str(error)
+        except Exception as error:
+            logger.warning("Background work %s failed for %d rows", kind, len(rows), exc_info=error)
+            mine.dead += await self._fail(rows, f"{type(error).__name__}: {error}")
+            mine.failed += len(rows)
+            mine.last_error = str(error)
+        else:
+            mine.done += await self._database.write(lambda conn: outbox.finish(conn, self._owner, _seqs(rows)))
+            self._held.difference_update(_seqs(rows))
+
+    async def _fail(self, rows: Sequence[OutboxRow], error: str) -> int:
+        now = self._now()
+        dead = await self._database.write(
+            lambda conn: outbox.fail(
+                conn,
+                self._owner,
+                _seqs(rows),
+                error,
+                now=now,
+                jitter=self._jitter,
+                max_attempts=self._max_attempts,
+            )
+        )
+        self._held.difference_update(_seqs(rows))
+        return dead
+
+    async def _postpone(self, rows: Sequence[OutboxRow], reason: str, wait_s: float) -> None:
+        now = self._now()
+        until = now + timedelta(seconds=wait_s)
+        await self._database.write(
+            lambda conn: outbox.postpone(conn, self._owner, _seqs(rows), reason, until=until, now=now)
+        )
+        self._held.difference_update(_seqs(rows))
+
+    async def _let_go(self, rows: Sequence[OutboxRow]) -> None:
+        """Gives back what was begun and not finished: the work was cancelled, or its result could not be noted."""
+        left = [row.seq for row in rows if row.seq in self._held]
+        if not left:
+            return
+        self._held.difference_update(left)
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._database.write(lambda conn: outbox.release(conn, self._owner, left))
+            except (StorageError, BusyError) as error:
+                logger.warning("%d rows of background work stay leased until their lease ends: %s", len(left), error)
+
+    async def _keep_leases(self) -> None:
+        while True:
+            await anyio.sleep(self._lease_s / _HEARTBEATS_PER_LEASE)
+            held = list(self._held)
+            if not held:
+                continue
+            now = self._now()
+            try:
+                await self._database.write(
+                    lambda conn, held=held, now=now: outbox.extend(
+                        conn, self._owner, held, now=now, lease_s=self._lease_s
+                    )
+                )
+            except (StorageError, BusyError) as error:
+                logger.warning("Leases were not renewed: %s", error)
+
+    def _is_busy(self, connection: Connection) -> bool:
+        now = self._now()
+        kinds = list(self._handlers)
+        leased = any(outbox.counts(connection, now=now, kind=kind).leased for kind in kinds)
+        return leased or outbox.is_waiting(connection, now=now, kinds=kinds)
+
+
+def _seqs(rows: Sequence[OutboxRow]) -> list[int]:
+    return [row.seq for row in rows]
