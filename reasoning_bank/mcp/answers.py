@@ -1,0 +1,171 @@
+"""How memories and traces look in answers: the keys that clients rely on."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from reasoning_bank.mcp.clipping import CountTokens, clip, one_line
+from reasoning_bank.records import Counters, Genealogy, JsonValue, Memory, RetrievedMemory, Trace
+from reasoning_bank.text.sanity import strip_invisible
+
+TITLE_TOKENS = 24
+DESCRIPTION_TOKENS = 32
+WARNING_TOKENS = 40
+TRAJECTORY_CHARACTERS = 4_000
+"""A longer trajectory is shown by its beginning; `bank://traces/{id}` holds it whole."""
+
+
+class Provenance(BaseModel):
+    """Who put the words of a memory, how far they are trusted, and when."""
+
+    origin: str
+    trust: str
+    created: str
+    actor: str | None = None
+
+
+class FoundMemory(BaseModel):
+    """A memory in the answer of a search; `content` only where it was asked for."""
+
+    id: str
+    external_id: str | None
+    title: str
+    description: str
+    content: str | None = None
+    score: float
+    outcome: str
+    warning: str | None
+    provenance: Provenance
+
+
+def found_memory(
+    found: RetrievedMemory, *, count: CountTokens, limited: bool, content_tokens: int | None
+) -> FoundMemory:
+    """Returns a found memory for an answer.
+
+    Args:
+        found: what the search returned.
+        count: counts tokens.
+        limited: whether title and description are cut to their usual size.
+        content_tokens: most tokens of the content, 0 for the whole, None for none.
+    """
+    item = found.memory.item
+    title, description = _line(item.title or item.text), _line(item.description)
+    content = None if content_tokens is None else strip_invisible(item.content or item.text)
+    return FoundMemory(
+        id=found.memory.id,
+        external_id=item.external_id,
+        title=clip(title, TITLE_TOKENS, count) if limited or not item.title else title,
+        description=clip(description, DESCRIPTION_TOKENS, count) if limited else description,
+        content=clip(content, content_tokens, count) if content and content_tokens else content,
+        score=round(found.score, 3),
+        outcome=item.outcome,
+        warning=clip(found.warning, WARNING_TOKENS, count) if limited and found.warning else found.warning,
+        provenance=provenance(found.memory),
+    )
+
+
+def provenance(memory: Memory) -> Provenance:
+    """Returns where a memory comes from, in short."""
+    item = memory.item
+    return Provenance(
+        origin=item.origin, trust=item.trust, created=memory.created_at.date().isoformat(), actor=item.actor
+    )
+
+
+def full_memory(memory: Memory) -> dict[str, JsonValue]:
+    """Returns everything a client may know of a memory, as JSON."""
+    item = memory.item
+    context = item.error_context
+    return {
+        "id": memory.id,
+        "external_id": item.external_id,
+        "title": strip_invisible(item.title),
+        "description": strip_invisible(item.description),
+        "content": strip_invisible(item.content),
+        "text": strip_invisible(item.text),
+        "tags": list(item.tags),
+        "domain": item.domain,
+        "difficulty": item.difficulty,
+        "outcome": item.outcome,
+        "error_context": None
+        if context is None
+        else {
+            "error_type": strip_invisible(context.error_type),
+            "failure_pattern": strip_invisible(context.failure_pattern),
+            "corrective_guidance": strip_invisible(context.corrective_guidance),
+        },
+        "session": item.session,
+        "position": item.position,
+        "time": item.time,
+        "metadata": dict(item.metadata),
+        "counters": dict(counters(memory.counters)),
+        "provenance": {
+            **provenance(memory).model_dump(),
+            "trace_id": memory.trace_id,
+            "created_at": memory.created_at.isoformat(),
+            "updated_at": memory.updated_at.isoformat(),
+        },
+        "valid_from": item.valid_from.isoformat() if item.valid_from else None,
+        "valid_to": item.valid_to.isoformat() if item.valid_to else None,
+        "superseded_by": memory.superseded_by,
+        "deleted_at": memory.deleted_at.isoformat() if memory.deleted_at else None,
+    }
+
+
+def counters(value: Counters) -> dict[str, int]:
+    """Returns counters as JSON."""
+    return {"used": value.used, "helped": value.helped, "misled": value.misled, "ignored": value.ignored}
+
+
+def genealogy(value: Genealogy) -> dict[str, JsonValue]:
+    """Returns a genealogy as JSON."""
+    return {
+        "id": value.id,
+        "trace_id": value.trace_id,
+        "parents": list(value.parents),
+        "children": list(value.children),
+        "supersedes": list(value.supersedes),
+        "superseded_by": value.superseded_by,
+    }
+
+
+def whole_trace(trace: Trace) -> dict[str, JsonValue]:
+    """Returns a trace as JSON, with its complete trajectory."""
+    report = trace.report
+    return {
+        "id": trace.id,
+        "task": report.task,
+        "outcome": report.outcome,
+        "trajectory": report.trajectory,
+        "tags": list(report.tags),
+        "domain": report.domain,
+        "external_id": report.external_id,
+        "session": report.session,
+        "actor": report.actor,
+        "time": report.time,
+        "metadata": dict(report.metadata),
+        "created_at": trace.created_at.isoformat(),
+    }
+
+
+def short_trace(trace: Trace) -> dict[str, JsonValue]:
+    """Returns a trace as JSON; a long trajectory is replaced by its beginning and the address of the whole."""
+    shown = whole_trace(trace)
+    text = json.dumps(trace.report.trajectory, ensure_ascii=False)
+    if len(text) > TRAJECTORY_CHARACTERS:
+        shown["trajectory"] = (
+            f"{text[:TRAJECTORY_CHARACTERS]}… [{len(text):,} characters in all: read bank://traces/{trace.id}]"
+        )
+    return shown
+
+
+def compact_json(value: Mapping[str, Any]) -> str:
+    """Returns JSON without blanks, characters as they are."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _line(text: str) -> str:
+    return one_line(strip_invisible(text[:20_000]))

@@ -1,0 +1,118 @@
+"""What every tool shares: checked arguments, one error mapping, a structured answer with a short text copy."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from mcp import MCPError
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import BaseModel, ValidationError
+
+from reasoning_bank.errors import ReasoningBankError
+from reasoning_bank.mcp.arguments import Arguments, Schema, explain_arguments, input_schema, output_schema
+from reasoning_bank.mcp.auth import Access, Caller, current_caller
+from reasoning_bank.mcp.errors import as_tool_error
+from reasoning_bank.mcp.opening import BankOpening
+from reasoning_bank.settings import Settings
+
+if TYPE_CHECKING:
+    from reasoning_bank.bank import ReasoningBank
+
+logger = logging.getLogger(__name__)
+
+A = TypeVar("A", bound=Arguments)
+R = TypeVar("R", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a tool: the open bank, the settings and who is calling."""
+
+    bank: "ReasoningBank"
+    settings: Settings
+    caller: Caller
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec(Generic[A, R]):
+    """One tool: its name, the prompt that tells a model when to call it, and its function.
+
+    Attributes:
+        run: returns the structured answer and its text copy, which is written for the model to read.
+        access: what a token must allow.
+        configured: what the settings add to the schema of arguments, by name.
+    """
+
+    name: str
+    description: str
+    arguments: type[A]
+    answer: type[R]
+    run: Callable[[Call, A], Awaitable[tuple[R, str]]]
+    access: Access
+    annotations: ToolAnnotations
+    configured: Callable[[Settings], dict[str, Schema]] = lambda _settings: {}
+    meta: dict[str, Any] | None = None
+
+
+class BankTool(Tool):
+    """A tool of the bank inside the SDK: it runs its own checks instead of the SDK's lenient ones."""
+
+    spec: Any
+    opening: Any
+    bank_settings: Any
+
+    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
+        """Returns the result of one call.
+
+        Raises:
+            ToolError: the arguments are wrong, or the bank refused or could not do it.
+            UnexpectedToolError: a bug.
+        """
+        spec = cast("ToolSpec[Any, Any]", self.spec)
+        try:
+            checked = spec.arguments.model_validate(arguments)
+        except ValidationError as error:
+            raise ToolError(explain_arguments(error, spec.arguments, spec.name)) from None
+        try:
+            caller = current_caller()
+            caller.require(spec.access)
+            call = Call(await cast("BankOpening", self.opening).bank(), self.bank_settings, caller)
+            answer, text = await spec.run(call, checked)
+        except ReasoningBankError as error:
+            logger.info("%s refused: %s", spec.name, type(error).__name__)
+            raise as_tool_error(error) from error
+        except (ToolError, MCPError):
+            raise
+        except Exception as error:
+            # A bug: the SDK logs the traceback of this kind, and the client reads nothing of it.
+            raise UnexpectedToolError(f"{spec.name} failed; the server's log says why") from error
+        return CallToolResult(
+            content=[TextContent(type="text", text=text)], structured_content=answer.model_dump(mode="json")
+        )
+
+
+def build_tool(spec: ToolSpec[Any, Any], opening: BankOpening, settings: Settings) -> BankTool:
+    """Returns `spec` as the SDK serves it."""
+    metadata = FuncMetadata(
+        arg_model=spec.arguments, output_schema=output_schema(spec.answer), output_model=spec.answer
+    )
+    return BankTool(
+        fn=spec.run,
+        name=spec.name,
+        title=None,
+        description=spec.description,
+        context_kwarg=None,
+        parameters=input_schema(spec.arguments, spec.configured(settings)),
+        fn_metadata=metadata,
+        is_async=True,
+        annotations=spec.annotations,
+        meta=spec.meta,
+        spec=spec,
+        opening=opening,
+        bank_settings=settings,
+    )
