@@ -22,12 +22,14 @@ from reasoning_bank.retrieval.postings import (
     unpack_terms,
 )
 from reasoning_bank.retrieval.sequence import Order, find_order, smoothed_norms
+from reasoning_bank.text.analyser import KIND_SHIFT, KINDS
 from reasoning_bank.vectors.exact import MatrixView, VectorMatrix
 
 OUTCOMES: tuple[Outcome, ...] = ("unknown", "success", "failure", "partial")
 """Outcomes by their number in `Columns.outcomes`."""
 
 BoolArray = NDArray[np.bool_]
+_TITLE = KINDS.index("title")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Batch:
     Attributes:
         terms: packed terms (`Terms.packed`).
         occurred: seconds since 1970 of when each happened or was stored.
-        valid: (from, to) in seconds since 1970, infinite where open.
+        valid: (from, to) in microseconds since 1970, infinite where open.
         sessions: name of the session, None for none.
         positions: place in the session, nan where unknown.
     """
@@ -58,7 +60,6 @@ class Columns:
 
     lengths: FloatArray
     code_share: FloatArray
-    titles: NDArray[np.uint64]
     asks: BoolArray
     outcomes: NDArray[np.int8]
     domains: IntArray
@@ -90,6 +91,7 @@ class Corpus:
         live: (n,) False where a row was forgotten or replaced.
         live_count: rows that are live.
         timeless: True when no live row has a validity window, so that time hides nothing.
+        titled: True when some row has a title that can link memories.
         order: who stands beside whom in a session.
         view: the vectors.
         vector_rows: (n,) row of each memory in `view`, -1 while it has no vector.
@@ -102,6 +104,7 @@ class Corpus:
     live: BoolArray
     live_count: int
     timeless: bool
+    titled: bool
     order: Order
     view: MatrixView
     vector_rows: IntArray
@@ -122,10 +125,13 @@ class Corpus:
         rows = np.array([self.row_of(each) for each in ids], dtype=np.int64)
         return rows[rows >= 0]
 
-    def products(self, query: FloatArray) -> Scores:
-        """(n,) float64 q·x of every row, nan where a row is dead or has no vector."""
-        scores = self.view.scores(query)
-        return np.append(scores, np.float32(np.nan))[self.vector_rows].astype(np.float64)
+    def products(self, query: FloatArray, rows: IntArray | None = None) -> Scores:
+        """Float64 q·x of every row, or of `rows`; nan where a row is -1, dead or has no vector."""
+        if rows is None:
+            scores = np.append(self.view.scores(query), np.float32(np.nan))
+            return scores[self.vector_rows].astype(np.float64)
+        places = np.append(self.vector_rows, -1)[rows]
+        return self.view.scores(query, places).astype(np.float64)
 
     def vector_norms(self, rows: IntArray) -> Scores:
         """(m,) float64 length of each row's vector, nan where it has none."""
@@ -134,12 +140,11 @@ class Corpus:
 
 
 def empty_corpus(matrix: VectorMatrix) -> Corpus:
-    """A workspace without memories."""
+    """A workspace without memories, whose vectors will be kept in `matrix`."""
     floats, ints = np.empty(0, np.float64), np.empty(0, np.int64)
     columns = Columns(
         lengths=np.empty((3, 0), np.float32),
         code_share=np.empty(0, np.float32),
-        titles=np.empty(0, np.uint64),
         asks=np.empty(0, np.bool_),
         outcomes=np.empty(0, np.int8),
         domains=ints,
@@ -157,6 +162,7 @@ def empty_corpus(matrix: VectorMatrix) -> Corpus:
         live=live,
         live_count=0,
         timeless=True,
+        titled=False,
         order=find_order(ints, floats, live),
         view=matrix.view,
         vector_rows=ints,
@@ -164,17 +170,26 @@ def empty_corpus(matrix: VectorMatrix) -> Corpus:
     )
 
 
-def grown(corpus: Corpus, batch: Batch, *, gone: Sequence[str] = ()) -> Corpus:
-    """The corpus with memories added or replaced and others gone; added ones have no vectors yet."""
+def grown(corpus: Corpus, matrix: VectorMatrix, batch: Batch, *, gone: Sequence[str] = ()) -> Corpus:
+    """The corpus with memories added or replaced and others gone; added ones have no vectors yet.
+
+    Args:
+        corpus: the snapshot to go on from.
+        matrix: where the workspace's vectors are kept; those of replaced and gone memories are dropped from it.
+        batch: memories to add, each at most once.
+        gone: ids to remove; unknown ones change nothing.
+    """
+    matrix.delete([*gone, *batch.ids])
     first, names = corpus.size, corpus.names
     dead = np.concatenate([corpus.rows_of(gone), corpus.rows_of(batch.ids)])
     live = np.append(corpus.live, np.ones(len(batch.ids), np.bool_))
     live[dead] = False
-    columns, segments = corpus.columns, corpus.segments
+    columns, segments, titled = corpus.columns, corpus.segments, corpus.titled
     if batch.ids:
         table = unpack_terms(batch.terms)
         columns = _joined(columns, _columns(batch, table, names))
         segments = add_segment(segments, build_segment(table, first))
+        titled = titled or bool((table.keys >> np.uint64(KIND_SHIFT) == _TITLE).any())
         names.ids.extend(batch.ids)
         # Older snapshots look rows up here too: a row past their end reads as unknown to them.
         names.rows.update((each, first + place) for place, each in enumerate(batch.ids))
@@ -185,7 +200,9 @@ def grown(corpus: Corpus, batch: Batch, *, gone: Sequence[str] = ()) -> Corpus:
         live=live,
         live_count=int(np.count_nonzero(live)),
         timeless=bool(np.isinf(columns.valid_from[live]).all() and np.isinf(columns.valid_to[live]).all()),
+        titled=titled,
         order=find_order(columns.sessions, columns.positions, live),
+        view=matrix.view,
         vector_rows=np.append(corpus.vector_rows, np.full(len(batch.ids), -1, np.int64)),
         smooth_norms=np.append(corpus.smooth_norms, np.ones(len(batch.ids), np.float32)),
     )
@@ -205,7 +222,7 @@ def embedded(corpus: Corpus, matrix: VectorMatrix, ids: Sequence[str], vectors: 
     known = np.flatnonzero(rows >= 0)
     if not len(known):
         return corpus
-    known_ids = [ids[place] for place in known]
+    known_ids = [ids[place] for place in known.tolist()]
     matrix.upsert(known_ids, vectors[known])
     vector_rows = corpus.vector_rows.copy()
     vector_rows[rows[known]] = matrix.view.rows_of(known_ids)
@@ -218,7 +235,6 @@ def _columns(batch: Batch, table: TermTable, names: Names) -> Columns:
     return Columns(
         lengths=table.lengths,
         code_share=table.code_share,
-        titles=table.titles,
         asks=table.asks,
         outcomes=np.array([OUTCOMES.index(each) for each in batch.outcomes], dtype=np.int8),
         domains=_numbers(batch.domains, names.domains),
@@ -252,6 +268,7 @@ def _with_norms(corpus: Corpus, *, touched: IntArray, previous: Order) -> Corpus
         return corpus
     old = len(previous.before)
     moved = np.flatnonzero((order.before[:old] != previous.before) | (order.after[:old] != previous.after))
+    # A row that lost its neighbour is `moved`; one whose neighbour got another vector is beside a touched row.
     near = np.concatenate([touched, order.before[touched], order.after[touched], moved])
     rows = np.unique(near[near >= 0])
     norms = corpus.smooth_norms.copy()

@@ -50,19 +50,17 @@ def code_degree(dense: Scores, lexical: Scores, code_share: NDArray[np.float32])
     return min(1.0, float(code_share[best].mean()) / FULL_CODE_SHARE) if len(best) else 0.0
 
 
-def fuse(dense: Scores, lexical: Scores, identifiers: Scores, *, degree: float, among: Mask = None) -> Scores:
+def fuse(dense: Scores, lexical: Scores, identifiers: Scores, *, degree: float) -> Scores:
     """One score per candidate: no absolute meaning, only order. Without lexical matches the dense order stays as it is.
 
     Args:
-        dense: (n,) cosines, nan where unknown.
-        lexical: (n,) BM25 of words and pairs.
-        identifiers: (n,) BM25 of names in the content.
+        dense: (n,) z-scores of cosines.
+        lexical: (n,) z-scores of BM25 of words and pairs.
+        identifiers: (n,) z-scores of BM25 of names in the content.
         degree: how much the likely answers are code (`code_degree`).
-        among: (n,) True for candidates, None for all.
     """
     weight = PROSE_DENSE_WEIGHT + CODE_DENSE_GAIN * degree
-    text = weight * z_scores(dense, among) + (1 - weight) * z_scores(lexical, among)
-    return text + IDENTIFIER_WEIGHT * degree * z_scores(identifiers, among)
+    return weight * dense + (1 - weight) * lexical + IDENTIFIER_WEIGHT * degree * identifiers
 
 
 def best_rows(scores: Scores, limit: int) -> NDArray[np.intp]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoning_bank.retrieval.postings import FloatArray, IntArray, KeyArray, Matches, Segment, find, frequencies
-from reasoning_bank.text.analyser import Terms
+from reasoning_bank.text.analyser import KIND_SHIFT, KINDS, Terms
 
 K1 = 1.2
 """How soon repetitions of a word stop counting (Robertson's usual value; .8-1.2 measure the same)."""
@@ -25,8 +25,7 @@ ALWAYS_KEPT_TERMS = 12
 COMMON_SHARE = 0.25
 """Beyond the rarest, terms in more than this share of the memories are left out: they cost most and tell least."""
 
-_WORD, _PAIR, _IDENTIFIER = 0, 1, 2
-_KIND_SHIFT = np.uint64(62)
+_WORD, _PAIR, _IDENTIFIER = KINDS.index("word"), KINDS.index("pair"), KINDS.index("identifier")
 _KIND_WEIGHTS = np.array([1.0, PAIR_WEIGHT, 1.0])
 
 
@@ -67,7 +66,7 @@ def query_terms(terms: Terms) -> QueryTerms:
     found = list(terms.keys())
     keys = np.array([key for key, _ in found], dtype=np.uint64)
     counts = np.array([count for _, count in found], dtype=np.float64)
-    return QueryTerms(keys, counts, (keys >> _KIND_SHIFT).astype(np.int64))
+    return QueryTerms(keys, counts, (keys >> np.uint64(KIND_SHIFT)).astype(np.int64))
 
 
 def lexical_scores(

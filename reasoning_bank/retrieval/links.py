@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from reasoning_bank.retrieval.fusion import Scores
 from reasoning_bank.retrieval.postings import IntArray, KeyArray, Segment, find
 from reasoning_bank.text.analyser import (
+    KIND_SHIFT,
+    KINDS,
     LONGEST_TITLE,
     PHRASE_BASE,
     Kind,
@@ -24,36 +26,34 @@ _RARE_SHARE = 0.01
 _RARE_COUNT = 2
 # Titles stand in the text's beginning or not at all; a 64 KiB text must not cost milliseconds.
 _WORDS_READ = 1_000
+_HASH = np.uint64((1 << KIND_SHIFT) - 1)
+_TITLE = np.uint64(KINDS.index("title") << KIND_SHIFT)
 
 
-def linked_rows(text: str, titles: KeyArray, segments: Sequence[Segment], *, memories: int) -> IntArray:
+def linked_rows(text: str, segments: Sequence[Segment], *, memories: int) -> IntArray:
     """Rows whose title occurs word for word in a text, and in few other memories: a common title says nothing.
 
     Args:
         text: the best hit's text.
-        titles: (n,) key of each row's title, 0 for none.
-        segments: where the terms are, to count who else mentions a title.
+        segments: where titles and the words of texts are.
         memories: how many memories there are.
     """
     phrase = plain_title_words(text)[:_WORDS_READ]
     keys, starts, lengths = _phrases(phrase)
-    rows = np.flatnonzero(np.isin(titles, keys) & (titles != 0)) if len(keys) else np.empty(0, np.int64)
-    if not len(rows):
-        return rows.astype(np.int64)
-    place = {int(key): (int(start), int(size)) for key, start, size in zip(keys, starts, lengths, strict=True)}
+    found = find(segments, keys)
     limit = max(_RARE_COUNT, int(_RARE_SHARE * memories))
     rare: dict[int, bool] = {}
-    for key in {int(titles[row]) for row in rows}:
-        start, size = place[key]
-        rare[key] = 0 < _mentions(phrase[start : start + size], segments) <= limit
-    return np.array([row for row in rows if rare[int(titles[row])]], dtype=np.int64)
+    for place in np.unique(found.terms).tolist():
+        title = phrase[starts[place] : starts[place] + lengths[place]]
+        rare[place] = 0 < _mentions(title, segments) <= limit
+    rows = [row for row, place in zip(found.rows.tolist(), found.terms.tolist(), strict=True) if rare[place]]
+    return np.unique(np.array(rows, dtype=np.int64))
 
 
 def with_links(scores: Scores, best: int, linked: IntArray) -> Scores:
-    """Scores where the rows linked from the best one have at least their share of its score; -inf stays."""
+    """Scores where the rows linked from the best one have at least their share of its score."""
     result = scores.copy()
-    allowed = linked[~np.isneginf(scores[linked])]
-    result[allowed] = np.maximum(scores[allowed], LINKED * scores[best])
+    result[linked] = np.maximum(scores[linked], LINKED * scores[best])
     return result
 
 
@@ -69,7 +69,7 @@ def _phrases(phrase: Sequence[str]) -> tuple[KeyArray, NDArray[np.int64], NDArra
         return single, np.empty(0, np.int64), np.empty(0, np.int64)
     starts = np.concatenate([np.arange(len(run)) for run in keys])
     lengths = np.repeat(np.arange(1, len(keys) + 1), [len(run) for run in keys])
-    return np.concatenate(keys), starts, lengths
+    return np.concatenate(keys) & _HASH | _TITLE, starts, lengths
 
 
 def _mentions(title: Sequence[str], segments: Sequence[Segment]) -> int:

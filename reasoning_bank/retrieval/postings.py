@@ -28,7 +28,6 @@ class TermTable:
     Attributes:
         lengths: (3, n) float32: words, pairs, identifiers of each memory.
         code_share: (n,) float32, 0..1.
-        titles: (n,) uint64 key of each linking title, 0 for none.
         asks: (n,) bool, True where the text asks a question.
         rows: (m,) int64 place of the memory in the run, per term.
         keys: (m,) uint64 term keys.
@@ -37,7 +36,6 @@ class TermTable:
 
     lengths: FloatArray
     code_share: FloatArray
-    titles: KeyArray
     asks: NDArray[np.bool_]
     rows: IntArray
     keys: KeyArray
@@ -88,8 +86,7 @@ def unpack_terms(blobs: Sequence[bytes]) -> TermTable:
     return TermTable(
         lengths=np.stack([packed["count"][heads + line] for line in range(HEADER_ROWS)]).astype(np.float32),
         code_share=(packed["key"][heads + 2] * _SHARE_SCALE).astype(np.float32),
-        titles=packed["key"][heads].astype(np.uint64),
-        asks=packed["key"][heads + 1].astype(np.bool_),
+        asks=packed["key"][heads].astype(np.bool_),
         rows=np.repeat(np.arange(len(blobs), dtype=np.int64), sizes - HEADER_ROWS),
         keys=terms["key"].astype(np.uint64),
         counts=terms["count"].astype(np.float32),

@@ -24,13 +24,16 @@ from reasoning_bank.text.fields import indexed_text
 ANALYSER_VERSION = 1
 """Raised whenever the same text would give other terms: stored terms of another version are made anew."""
 
-Kind = Literal["word", "pair", "identifier"]
+Kind = Literal["word", "pair", "identifier", "tag", "title"]
+KINDS: tuple[Kind, ...] = ("word", "pair", "identifier", "tag", "title")
+"""Kinds of terms by their number, the topmost bits of a key."""
+KIND_SHIFT = 61
 
 # The closed-class words of English: they say how a sentence is built, not what it is about.
 STOP_WORDS = frozenset(
-    """a an and are as at be been but by can could did do does for from had has have he her here him his how i if in is it
-    its me my no not of on or our she should so than that the their them then there they this to us was we were what when
-    where which who why will with would you your""".split()  # noqa: SIM905 -- 80 quoted words in a row are hard to read
+    """a an and are as at be been but by can could did do does for from had has have he her here him his how i if in
+    is it its me my no not of on or our she should so than that the their them then there they this to us was we were
+    what when where which who why will with would you your""".split()  # noqa: SIM905 -- 80 quoted words in a row are hard to read
 )
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
@@ -47,16 +50,16 @@ _SHORTEST_IDENTIFIER = 4
 LONGEST_TITLE = 8
 """Words up to which a title can link memories: longer ones are sentences, which nobody repeats word for word."""
 PHRASE_BASE = 0x9E3779B97F4A7C15
-"""The odd multiplier of `phrase_key`: 2^64 over the golden ratio, whose bits are well spread."""
+"""The odd multiplier of `title_key`: 2^64 over the golden ratio, whose bits are well spread."""
 
-_FIELD_BITS: Mapping[Kind, int] = {"word": 0, "pair": 1 << 62, "identifier": 2 << 62}
-_HASH_MASK = (1 << 62) - 1
+_KIND_BITS: Mapping[Kind, int] = {kind: number << KIND_SHIFT for number, kind in enumerate(KINDS)}
+_HASH_MASK = (1 << KIND_SHIFT) - 1
 _KEY_MASK = (1 << 64) - 1
 _ROW = struct.Struct("<QI")
 _SHARE_SCALE = 1_000_000
 
 HEADER_ROWS = 3
-"""Rows of a packed blob before its terms: (title key, words), (asks, pairs), (millionths of code, identifiers)."""
+"""Rows of a packed blob before its terms: (asks, words), (0, pairs), (millionths of code, identifiers)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Terms:
         code_share: share of characters that are code punctuation, 0..1; prose is about .015, code about .12.
         title: the title in plain lower-case words when it can link items, else "".
         asks: whether the text asks something: what follows in its session is likely the answer.
+        tags: labels to filter by, casefolded; never scored.
     """
 
     words: Mapping[str, int]
@@ -78,12 +82,13 @@ class Terms:
     code_share: float = 0.0
     title: str = ""
     asks: bool = False
+    tags: frozenset[str] = frozenset()
 
     def packed(self) -> bytes:
         """The terms as little-endian rows of 12 bytes (uint64 key, uint32 count): `HEADER_ROWS`, then one per term."""
         rows = [
-            (phrase_key(self.title.split()), self.words),
-            (int(self.asks), self.pairs),
+            (int(self.asks), self.words),
+            (0, self.pairs),
             (round(self.code_share * _SHARE_SCALE), self.identifiers),
         ]
         header = [_ROW.pack(value, sum(counts.values())) for value, counts in rows]
@@ -96,6 +101,10 @@ class Terms:
         for kind, counts in fields:
             for term, count in counts.items():
                 yield term_key(kind, term), count
+        for tag in sorted(self.tags):
+            yield term_key("tag", tag), 1
+        if self.title:
+            yield title_key(self.title.split()), 1
 
 
 def analyse(item: MemoryItem) -> Terms:
@@ -108,6 +117,7 @@ def analyse(item: MemoryItem) -> Terms:
         code_share=code_share(item.text),
         title=_linking_title(item),
         asks="?" in item.text,
+        tags=frozenset(tag.casefold() for tag in item.tags),
     )
 
 
@@ -152,17 +162,17 @@ def code_share(text: str) -> float:
 
 
 def term_key(kind: Kind, term: str) -> int:
-    """A term's 64-bit key: two bits say which kind, 62 are a hash (10 million terms collide with odds 1e-5)."""
+    """A term's 64-bit key: three bits say which kind, 61 are a hash (10 million terms collide with odds 2e-5)."""
     digest = hashlib.blake2b(term.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return _FIELD_BITS[kind] | (int.from_bytes(digest, "little") & _HASH_MASK)
+    return _KIND_BITS[kind] | (int.from_bytes(digest, "little") & _HASH_MASK)
 
 
-def phrase_key(phrase: Sequence[str]) -> int:
-    """A 64-bit key of words in order, 0 for none: a polynomial in the words' keys, so that phrases of a text roll."""
+def title_key(title: Sequence[str]) -> int:
+    """The 64-bit key of a title's words: a polynomial in the words' keys, so that the phrases of a text roll."""
     key = 0
-    for word in phrase:
+    for word in title:
         key = (key * PHRASE_BASE + word_key(word)) & _KEY_MASK
-    return key
+    return _KIND_BITS["title"] | (key & _HASH_MASK)
 
 
 @lru_cache(maxsize=1 << 14)

@@ -50,7 +50,7 @@ def index_fields(item: MemoryItem) -> list[Field]:
 
 
 def content_weight(content: str) -> float:
-    """How much a content's vector counts beside the text's: n/(n+10), n = different words of 3 letters or more; 0..1."""
+    """How much a content's vector counts beside the text's, 0..1: n/(n+10), n different words of 3 letters or more."""
     words = {word.lower() for word in _ALPHABETIC_WORD.findall(content)}
     return len(words) / (len(words) + _HALF_WEIGHT_WORDS)
 

@@ -13,7 +13,7 @@ from reasoning_bank.text.analyser import (
     identifiers,
     main_line,
     pairs,
-    phrase_key,
+    title_key,
     term_key,
     words,
 )
@@ -75,19 +75,29 @@ def test_a_title_links_only_when_short_and_not_the_text_itself() -> None:
 
 
 def test_packed_terms_are_rows_of_twelve_bytes() -> None:
-    terms = Terms(words={"run": 2}, pairs={}, identifiers={"a_b": 1}, code_share=0.5, title="ed wood", asks=True)
+    terms = Terms(
+        words={"run": 2},
+        pairs={},
+        identifiers={"a_b": 1},
+        code_share=0.5,
+        title="ed wood",
+        asks=True,
+        tags=frozenset({"films"}),
+    )
     blob = terms.packed()
-    assert len(blob) == 12 * (HEADER_ROWS + 2)
+    assert len(blob) == 12 * (HEADER_ROWS + 4)
     rows = [
         (int.from_bytes(blob[i : i + 8], "little"), int.from_bytes(blob[i + 8 : i + 12], "little"))
         for i in range(0, len(blob), 12)
     ]
     assert rows == [
-        (phrase_key(["ed", "wood"]), 2),
-        (1, 0),
+        (1, 2),
+        (0, 0),
         (500_000, 1),
         (term_key("word", "run"), 2),
         (term_key("identifier", "a_b"), 1),
+        (term_key("tag", "films"), 1),
+        (title_key(["ed", "wood"]), 1),
     ]
 
 

@@ -1,0 +1,61 @@
+"""The meaning of a query as a vector, or the honest news that no model could tell in time."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reasoning_bank.cache.memory import MemoryCache
+from reasoning_bank.errors import BusyError, ModelUnavailableError, UpstreamError
+from reasoning_bank.retrieval.postings import FloatArray
+from reasoning_bank.retrieval.workspaces import VectorSpace
+from reasoning_bank.text.analyser import main_line
+
+
+@dataclass(frozen=True, slots=True)
+class QueryModel:
+    """The model that turns queries into vectors comparable with the stored ones.
+
+    Attributes:
+        space: whose vectors it can be compared with.
+        wait_ready: waits up to so many seconds for a model that is being loaded; whether it can be used.
+        embed: (n, dim) float32 unit rows of n texts; raises ModelUnavailableError, UpstreamError or BusyError.
+    """
+
+    space: VectorSpace
+    wait_ready: Callable[[float], Awaitable[bool]]
+    embed: Callable[[Sequence[str]], Awaitable[FloatArray]]
+
+
+async def query_vector(
+    model: QueryModel | None,
+    task: str,
+    *,
+    workspace: str,
+    cache: MemoryCache[FloatArray],
+    longest_wait_s: float,
+) -> FloatArray | None:
+    """(dim,) the mean of the whole task and of its main line, or None when the model cannot tell now.
+
+    Args:
+        model: the model in use, None when there is none.
+        task: the query.
+        workspace: who asks: vectors are cached for them only.
+        cache: query vectors by (workspace, model, task).
+        longest_wait_s: seconds to wait for a model that is being loaded.
+    """
+    if model is None:
+        return None
+    key = (workspace, model.space.model_id, task)
+    if (known := cache.get(key)) is not None:
+        return known
+    if not await model.wait_ready(longest_wait_s):
+        return None
+    try:
+        rows = await model.embed(list(dict.fromkeys((task, main_line(task) or task))))
+    except (ModelUnavailableError, UpstreamError, BusyError):
+        return None
+    # The first line says what a long task is about, the rest says in which setting: half and half.
+    vector: FloatArray = np.asarray(rows.mean(axis=0), np.float32)
+    cache.put(key, vector)
+    return vector

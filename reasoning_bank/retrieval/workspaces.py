@@ -1,0 +1,254 @@
+"""The corpora of the workspaces in use, kept as fresh as the truth.
+
+Before each search the bank's data version is compared; only when some process committed something is the change
+log read, and only what changed is read again.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import cast
+
+import numpy as np
+from sqlalchemy import Connection
+
+from reasoning_bank.cache.memory import MemoryCache
+from reasoning_bank.records import Memory, Outcome
+from reasoning_bank.retrieval.corpus import Batch, Corpus, embedded, empty_corpus, grown
+from reasoning_bank.retrieval.postings import FloatArray
+from reasoning_bank.storage import changes, embeddings, memories
+from reasoning_bank.storage.database import Database
+from reasoning_bank.storage.embeddings import StoredVector
+from reasoning_bank.storage.memories import IndexRow
+from reasoning_bank.text.analyser import ANALYSER_VERSION, analyse
+from reasoning_bank.vectors.exact import VectorMatrix, compose
+
+_CHANGES_AT_ONCE = 10_000
+_RELOAD_ABOVE_CHANGES = 20_000
+_RELOAD_ABOVE_DEAD_ROWS = 1_000
+_ALWAYS_NEW = -1
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSpace:
+    """Which stored vectors can be compared with a query: those of one model."""
+
+    model_id: str
+    dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A workspace as it was known at change `seq`.
+
+    Attributes:
+        version: data version of the bank up to which there were no later changes.
+        space: the model whose vectors the corpus holds, or None for none.
+    """
+
+    corpus: Corpus
+    seq: int
+    version: int
+    space: VectorSpace | None
+
+
+class _Kept:
+    """One workspace: its picture, and the lock of whoever makes the next one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.picture: Picture | None = None
+        self.matrix = VectorMatrix(1)
+
+
+class Workspaces:
+    """Pictures of the workspaces searched lately, for any number of threads.
+
+    Args:
+        database: the truth.
+        memory_cache: where read memories are kept, by (workspace, id); patched here when a memory changes.
+        kept: workspaces kept in memory; the one unused for longest goes first.
+    """
+
+    def __init__(self, database: Database, *, memory_cache: MemoryCache[Memory], kept: int = 64) -> None:
+        self._database = database
+        self._memories = memory_cache
+        self._kept = kept
+        self._workspaces: OrderedDict[str, _Kept] = OrderedDict()
+        self._choosing = threading.Lock()
+
+    def latest(self, workspace: str) -> Picture | None:
+        """The picture last made of a workspace, maybe outdated, or None."""
+        kept = self._workspaces.get(workspace)
+        return kept.picture if kept else None
+
+    def current(self, connection: Connection, workspace: str, space: VectorSpace | None) -> Picture:
+        """A picture that holds all that was committed before this call.
+
+        Args:
+            connection: a read transaction in which nothing was read yet, so that it sees what the version promises.
+            workspace: whose memories.
+            space: the vectors to load, or None to go without.
+        """
+        version = self._database.data_version()
+        kept = self._of(workspace)
+        picture = kept.picture
+        if picture is not None and picture.version == version and picture.space == space:
+            return picture
+        with kept.lock:
+            picture = kept.picture
+            if picture is None or picture.version != version or picture.space != space:
+                kept.picture = picture = self._newer(connection, workspace, kept, version=version, space=space)
+            return picture
+
+    def read(
+        self, connection: Connection, workspace: str, ids: Sequence[str], *, picture: Picture
+    ) -> dict[str, Memory]:
+        """Memories by id, from the cache where they did not change since; ids that are gone are absent."""
+        found = {each: memory for each in ids if (memory := self._memories.get((workspace, each))) is not None}
+        if missing := [each for each in ids if each not in found]:
+            fresh = memories.by_ids(connection, workspace, missing)
+            self._keep(workspace, fresh.values(), picture)
+            found |= fresh
+        return found
+
+    def _keep(self, workspace: str, fresh: Iterable[Memory], picture: Picture) -> None:
+        kept = self._of(workspace)
+        # While another thread makes a newer picture it drops what changed from the cache: what was read before must
+        # not be put back after that.
+        if not kept.lock.acquire(blocking=False):
+            return
+        try:
+            if kept.picture is picture:
+                for memory in fresh:
+                    self._memories.put((workspace, memory.id), memory)
+        finally:
+            kept.lock.release()
+
+    def _of(self, workspace: str) -> _Kept:
+        with self._choosing:
+            kept = self._workspaces.get(workspace)
+            if kept is None:
+                kept = self._workspaces[workspace] = _Kept()
+                if len(self._workspaces) > self._kept:
+                    self._workspaces.popitem(last=False)
+            self._workspaces.move_to_end(workspace)
+            return kept
+
+    def _newer(
+        self, connection: Connection, workspace: str, kept: _Kept, *, version: int, space: VectorSpace | None
+    ) -> Picture:
+        old = kept.picture
+        changed = None
+        if old is not None and old.space == space:
+            changed = _changes_since(connection, workspace, old.seq)
+        if old is None or changed is None or _is_worn(old.corpus):
+            seq = changes.last_seq(connection, workspace)
+            kept.matrix = VectorMatrix(space.dim if space else 1)
+            corpus = _loaded(connection, workspace, kept.matrix, space)
+            if old is not None:
+                self._forget(workspace, old.corpus.names.ids)
+            return Picture(corpus, seq, version, space)
+        if not changed:
+            return Picture(old.corpus, old.seq, version, space)
+        corpus = _patched(connection, workspace, old.corpus, changed, matrix=kept.matrix, space=space)
+        self._forget(workspace, {change.memory_id for change in changed})
+        return Picture(corpus, changed[-1].seq, version, space)
+
+    def _forget(self, workspace: str, ids: Iterable[str]) -> None:
+        for each in ids:
+            self._memories.invalidate((workspace, each))
+
+
+def _is_worn(corpus: Corpus) -> bool:
+    dead = corpus.size - corpus.live_count
+    return dead > _RELOAD_ABOVE_DEAD_ROWS and dead > corpus.live_count
+
+
+def _changes_since(connection: Connection, workspace: str, seq: int) -> list[changes.Change] | None:
+    """Changes after `seq`, or None when they are so many that reading all anew is faster."""
+    found: list[changes.Change] = []
+    while some := changes.since(connection, workspace, seq, _CHANGES_AT_ONCE):
+        found += some
+        seq = some[-1].seq
+        if len(found) > _RELOAD_ABOVE_CHANGES:
+            return None
+    return found
+
+
+def _loaded(connection: Connection, workspace: str, matrix: VectorMatrix, space: VectorSpace | None) -> Corpus:
+    rows = list(memories.load_for_index(connection, workspace))
+    corpus = grown(empty_corpus(matrix), matrix, _batch(connection, workspace, rows))
+    if space is None:
+        return corpus
+    return _with_vectors(corpus, matrix, embeddings.load(connection, workspace, space.model_id), space)
+
+
+def _patched(
+    connection: Connection,
+    workspace: str,
+    corpus: Corpus,
+    changed: Sequence[changes.Change],
+    *,
+    matrix: VectorMatrix,
+    space: VectorSpace | None,
+) -> Corpus:
+    rewritten = list({change.memory_id for change in changed if change.op not in {"embedded", "counters"}})
+    if rewritten:
+        rows = [row for row in memories.load_for_index(connection, workspace, rewritten) if row.live]
+        alive = {row.id for row in rows}
+        gone = [each for each in rewritten if each not in alive]
+        corpus = grown(corpus, matrix, _batch(connection, workspace, rows), gone=gone)
+    moved = list({change.memory_id for change in changed if change.op != "counters"})
+    if space is None or not moved:
+        return corpus
+    return _with_vectors(corpus, matrix, embeddings.load(connection, workspace, space.model_id, moved), space)
+
+
+def _batch(connection: Connection, workspace: str, rows: Sequence[IndexRow]) -> Batch:
+    return Batch(
+        ids=[row.id for row in rows],
+        terms=_terms(connection, workspace, rows),
+        outcomes=cast("list[Outcome]", [row.outcome for row in rows]),
+        domains=[row.domain and row.domain.casefold() for row in rows],
+        occurred=[row.occurred_at for row in rows],
+        valid=[
+            (-np.inf if row.valid_from is None else row.valid_from, np.inf if row.valid_to is None else row.valid_to)
+            for row in rows
+        ],
+        sessions=[row.session for row in rows],
+        positions=[np.nan if row.position is None else row.position for row in rows],
+    )
+
+
+def _terms(connection: Connection, workspace: str, rows: Sequence[IndexRow]) -> list[bytes]:
+    """Packed terms; those of another version of the analyser are made anew, so that both sides of a search agree."""
+    outdated = [row.id for row in rows if row.analyser_version != ANALYSER_VERSION]
+    if not outdated:
+        return [row.terms for row in rows]
+    items = memories.by_ids(connection, workspace, outdated)
+    anew = {each: analyse(memory.item).packed() for each, memory in items.items()}
+    return [anew.get(row.id, row.terms) for row in rows]
+
+
+def _with_vectors(corpus: Corpus, matrix: VectorMatrix, stored: Iterable[StoredVector], space: VectorSpace) -> Corpus:
+    """The corpus with the composed vector of each memory; parts of one memory come together."""
+    groups = [(each, list(parts)) for each, parts in groupby(stored, key=attrgetter("id"))]
+    if not groups:
+        return corpus
+    vectors = np.empty((len(groups), space.dim), np.float32)
+    alone = [place for place, (_, parts) in enumerate(groups) if len(parts) == 1]
+    # Most memories have one vector: those are taken together, without a loop over numbers.
+    vectors[alone] = _rows([groups[place][1][0].vector for place in alone], space.dim)
+    for place, (_, parts) in enumerate(groups):
+        if len(parts) > 1:
+            rows = _rows([part.vector for part in parts], space.dim)
+            vectors[place] = compose((part.field, part.weight, row) for part, row in zip(parts, rows, strict=True))
+    return embedded(corpus, matrix, [each for each, _ in groups], vectors)
+
+
+def _rows(blobs: Sequence[bytes], dim: int) -> FloatArray:
+    return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), dim)
