@@ -77,13 +77,18 @@ def put_terms(connection: Connection, workspace: str, terms: dict[str, Terms]) -
         changes.append(connection, workspace, [row.id for row in found], "update")
 
 
-def write_terms(connection: Connection, rows: Sequence[tuple[int, Terms]]) -> None:
+def write_terms(connection: Connection, rows: Sequence[tuple[int, Terms | bytes]]) -> None:
     """Writes (seq of memory, terms), over what there was; the caller notes the change."""
-    if rows:
-        connection.execute(
-            _WRITE,
-            [{"memory": seq, "analyser_version": ANALYSER_VERSION, "terms": terms.packed()} for seq, terms in rows],
-        )
+    values = [
+        {
+            "memory": seq,
+            "analyser_version": ANALYSER_VERSION,
+            "terms": terms if isinstance(terms, bytes) else terms.packed(),
+        }
+        for seq, terms in rows
+    ]
+    if values:
+        connection.execute(_WRITE, values)
 
 
 def _rows(connection: Connection, statement: Select[*tuple[Any, ...]]) -> Iterator[IndexRow]:

@@ -52,8 +52,10 @@ class Numbered:
     memory: Memory
 
 
-def insert(connection: Connection, new: Sequence[Memory], terms: Sequence[Terms]) -> None:
+def insert(connection: Connection, new: Sequence[Memory], terms: Sequence[Terms | bytes]) -> None:
     """Stores memories of one workspace, each with its terms; their ids must be new, their trace stored.
+
+    Terms may come packed: packing takes longer than storing, and need not hold the write lock.
 
     Raises:
         sqlalchemy.exc.IntegrityError: for an id that is there already (see `existing_ids`).
@@ -62,7 +64,7 @@ def insert(connection: Connection, new: Sequence[Memory], terms: Sequence[Terms]
     if not new:
         return
     workspace = _only_workspace(new)
-    connection.execute(insert_into(memories), [memory_values(memory) for memory in new])
+    connection.execute(_INSERT, [memory_values(memory) for memory in new])
     numbers = _numbers(connection, workspace, [memory.id for memory in new])
     write_terms(connection, [(numbers[memory.id], its) for memory, its in zip(new, terms, strict=True)])
     _write_links(connection, [(numbers[memory.id], memory) for memory in new])
@@ -240,9 +242,9 @@ def _write_links(connection: Connection, rows: Sequence[tuple[int, Memory]]) -> 
         for parent in set(memory.item.parents)
     ]
     if tags:
-        connection.execute(insert_into(memory_tags), tags)
+        connection.execute(_INSERT_TAGS, tags)
     if parents:
-        connection.execute(insert_into(memory_parents), parents)
+        connection.execute(_INSERT_PARENTS, parents)
 
 
 def _here(workspace: str) -> Select[*tuple[Any, ...]]:
@@ -256,3 +258,6 @@ def _read(connection: Connection, statement: Select[*tuple[Any, ...]]) -> list[N
 _IN_IDS = and_(memories.c.workspace == bindparam("workspace"), memories.c.id.in_(bindparam("ids", expanding=True)))
 _BY_IDS = select(memories).where(_IN_IDS)
 _NUMBERS = select(memories.c.id, memories.c.seq).where(_IN_IDS)
+_INSERT = insert_into(memories)
+_INSERT_TAGS = insert_into(memory_tags)
+_INSERT_PARENTS = insert_into(memory_parents)

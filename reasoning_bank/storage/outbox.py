@@ -81,7 +81,7 @@ def enqueue(
         "scheduled_at": to_micros(now),
         "created_at": to_micros(now),
     }
-    key = connection.execute(insert_into(outbox), values).inserted_primary_key
+    key = connection.execute(_INSERT, values).inserted_primary_key
     return int(key[0]) if key else 0
 
 
@@ -254,3 +254,6 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
 
 def _held(owner: str, seqs: Sequence[int]) -> ColumnElement[bool]:
     return and_(outbox.c.lease_owner == owner, outbox.c.seq.in_(list(seqs)))
+
+
+_INSERT = insert_into(outbox)

@@ -46,7 +46,7 @@ def insert(connection: Connection, *new: Trace) -> None:
         sqlalchemy.exc.IntegrityError: for an id that is there already, or an unknown workspace.
     """
     if new:
-        connection.execute(insert_into(traces), [_values(trace) for trace in new])
+        connection.execute(_INSERT, [_values(trace) for trace in new])
 
 
 def by_id(connection: Connection, workspace: str, id_: str) -> Trace | None:
@@ -83,10 +83,8 @@ def claim_key(
     connection: Connection, workspace: str, key: str, body_hash: str, trace_id: str, *, now: datetime
 ) -> bool:
     """Takes an idempotency key for a call; False when it is taken (see `find_key`)."""
-    row = insert_unless(idempotency_keys).values(
-        workspace=workspace, key=key, body_hash=body_hash, trace_id=trace_id, created_at=to_micros(now)
-    )
-    return connection.execute(row.on_conflict_do_nothing()).rowcount == 1
+    row = {"workspace": workspace, "key": key, "body_hash": body_hash, "trace_id": trace_id}
+    return connection.execute(_CLAIM_KEY, row | {"created_at": to_micros(now)}).rowcount == 1
 
 
 def find_key(connection: Connection, workspace: str, key: str) -> StoredKey | None:
@@ -111,11 +109,11 @@ def put_answer(
     Args:
         body_hash: the call that is answered from now on, where a second call completed the first.
     """
-    values: dict[str, Any] = {"answer": dumped(dict(answer))}
-    if body_hash is not None:
-        values["body_hash"] = body_hash
-    table = idempotency_keys
-    connection.execute(update(table).where(table.c.workspace == workspace, table.c.key == key).values(values))
+    row = {"its_workspace": workspace, "its_key": key, "answer": dumped(dict(answer))}
+    if body_hash is None:
+        connection.execute(_PUT_ANSWER, row)
+    else:
+        connection.execute(_PUT_ANSWER_OF_ANOTHER_CALL, row | {"body_hash": body_hash})
 
 
 def keys_of(connection: Connection, workspace: str, trace_ids: Sequence[str]) -> dict[str, list[str]]:
@@ -172,3 +170,10 @@ _BY_IDS = select(traces).where(
 _KEY = select(idempotency_keys).where(
     idempotency_keys.c.workspace == bindparam("workspace"), idempotency_keys.c.key == bindparam("key")
 )
+_INSERT = insert_into(traces)
+_CLAIM_KEY = insert_unless(idempotency_keys).on_conflict_do_nothing()
+_ITS_KEY = and_(
+    idempotency_keys.c.workspace == bindparam("its_workspace"), idempotency_keys.c.key == bindparam("its_key")
+)
+_PUT_ANSWER = update(idempotency_keys).where(_ITS_KEY).values(answer=bindparam("answer"))
+_PUT_ANSWER_OF_ANOTHER_CALL = _PUT_ANSWER.values(body_hash=bindparam("body_hash"))

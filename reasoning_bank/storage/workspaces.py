@@ -40,7 +40,7 @@ class Counts:
 
 def ensure(connection: Connection, name: str, now: datetime) -> None:
     """Makes a workspace unless it is there."""
-    connection.execute(insert(schema.workspaces).values(name=name, created_at=to_micros(now)).on_conflict_do_nothing())
+    connection.execute(_ENSURE, {"name": name, "created_at": to_micros(now)})
 
 
 def find(connection: Connection, name: str) -> Workspace | None:
@@ -148,3 +148,6 @@ def _read(connection: Connection, statement: Select[*tuple[Any, ...]]) -> list[W
         Workspace(row.name, row.privacy_mode, row.generation, from_micros(row.created_at))
         for row in connection.execute(statement)
     ]
+
+
+_ENSURE = insert(schema.workspaces).on_conflict_do_nothing()
