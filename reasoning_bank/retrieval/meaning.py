@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reasoning_bank.cache.memory import MemoryCache
+from reasoning_bank.embeddings.switch import RunningModel
 from reasoning_bank.errors import BusyError, ModelUnavailableError, UpstreamError
 from reasoning_bank.retrieval.postings import FloatArray
 from reasoning_bank.retrieval.workspaces import VectorSpace
@@ -25,6 +26,13 @@ class QueryModel:
     space: VectorSpace
     wait_ready: Callable[[float], Awaitable[bool]]
     embed: Callable[[Sequence[str]], Awaitable[FloatArray]]
+
+
+def query_model(running: RunningModel | None) -> QueryModel | None:
+    """A running model as searches use it; None where there is none, or only loading will tell which it is."""
+    if running is None or (identity := running.identity) is None:
+        return None
+    return QueryModel(VectorSpace(identity.model_id, identity.dim), running.wait_ready, running.embed_queries)
 
 
 async def query_vector(

@@ -13,8 +13,8 @@ from reasoning_bank.text.analyser import (
     identifiers,
     main_line,
     pairs,
-    title_key,
     term_key,
+    title_key,
     words,
 )
 
