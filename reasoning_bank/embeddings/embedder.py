@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from reasoning_bank.records import JsonValue
 
 Kind = Literal["query", "document"]
 Vectors = NDArray[np.float32]
@@ -43,25 +45,25 @@ class EmbeddingIdentity:
     @cached_property
     def model_id(self) -> str:
         """A short name that differs whenever anything of the identity does; letters, digits, "." "_" "-" only."""
-        digest = hashlib.sha256(self.to_json().encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(self.as_mapping(), sort_keys=True).encode()).hexdigest()
         readable = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in self.name)
         return f"{readable[:80].strip('._-') or 'model'}.{self.precision}.{digest[:8]}"
 
-    def to_json(self) -> str:
-        """The identity as JSON with sorted keys, as kept in the bank."""
-        return json.dumps(asdict(self), sort_keys=True)
+    def as_mapping(self) -> dict[str, JsonValue]:
+        """The identity as the bank keeps it."""
+        return asdict(self)
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_mapping(cls, kept: Mapping[str, Any]) -> Self:
         """The identity a bank kept.
 
         Raises:
-            ValueError: the text is not one.
+            ValueError: the mapping is not one.
         """
         try:
-            return cls(**json.loads(text))
+            return cls(**kept)
         except TypeError as error:
-            raise ValueError(f"not an embedding identity: {text[:200]!r}") from error
+            raise ValueError(f"not an embedding identity: {dict(kept)!r}") from error
 
 
 @dataclass(frozen=True, slots=True)

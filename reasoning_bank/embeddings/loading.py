@@ -42,16 +42,25 @@ class ModelLoader:
     Args:
         embedder: what to load.
         obtain: called once when the model is missing or damaged, to fetch it; None never fetches.
+        retry_s: a wait for a model that could not be loaded tries again after so many seconds, because files may
+            have been installed, or a server may be back.
         timer: seconds from any start.
     """
 
     def __init__(
-        self, embedder: Embedder, *, obtain: Obtain | None = None, timer: Callable[[], float] = time.perf_counter
+        self,
+        embedder: Embedder,
+        *,
+        obtain: Obtain | None = None,
+        retry_s: float = 30.0,
+        timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.embedder = embedder
         self.state = LoadState("loading", "the embedding model is loading")
         self._obtain = obtain
+        self._retry_s = retry_s
         self._timer = timer
+        self._ended_at = 0.0
         self._ended = asyncio.Event()
         self._stopping = threading.Event()
         self._task: asyncio.Task[None] | None = None
@@ -77,6 +86,8 @@ class ModelLoader:
         Raises:
             ModelUnavailableError: it could not be loaded, or is still loading after the timeout.
         """
+        if self.state.status == "unavailable" and self._timer() - self._ended_at >= self._retry_s:
+            self.reload()
         if not self._ended.is_set():
             try:
                 await asyncio.wait_for(self._ended.wait(), timeout_s)
@@ -87,7 +98,7 @@ class ModelLoader:
 
     def reload(self) -> None:
         """Tries again after a failure, as when the files were installed meanwhile; otherwise does nothing."""
-        if self.state.status == "unavailable":
+        if self.state.status == "unavailable" and not self._stopping.is_set():
             self._start()
 
     def _start(self) -> None:
@@ -110,6 +121,7 @@ class ModelLoader:
             self.state = LoadState("ready", seconds=self._timer() - started)
             logger.info("Embedding model %s ready", self.embedder.identity.model_id)
         finally:
+            self._ended_at = self._timer()
             self._ended.set()
 
     def _load_or_obtain(self) -> None:
@@ -119,7 +131,9 @@ class ModelLoader:
             if self._obtain is None:
                 raise
             logger.info("Fetching what the embedding model needs: %s", error)
-            self._obtain(self._follow)
+            # Once only: later attempts look for files, but do not ask the network every half minute.
+            obtain, self._obtain = self._obtain, None
+            obtain(self._follow)
             self.embedder.load()
 
     def _follow(self, progress: Progress) -> None:
