@@ -1,5 +1,6 @@
 """What SQLite's failures mean to the person who runs the bank: the one place where its errors become ours."""
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -75,6 +76,8 @@ _CODES: dict[str, StorageCode] = {
 
 
 def _io_code(path: Path) -> StorageCode:
+    if not os.access(path.parent, os.W_OK):
+        return "read_only"
     try:
         free = shutil.disk_usage(path.parent).free
     except OSError:

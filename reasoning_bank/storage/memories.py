@@ -167,9 +167,9 @@ def supersede(connection: Connection, workspace: str, ids: Iterable[str], by: st
     return _change(connection, workspace, ids, "update", memories.c.superseded_by.is_(None), stamp)
 
 
-def add_used(connection: Connection, workspace: str, ids: Iterable[str]) -> list[str]:
-    """Counts one use of each memory; the ids there are."""
-    return _change(connection, workspace, ids, "counters", None, {"used": memories.c.used + 1})
+def add_used(connection: Connection, workspace: str, ids: Iterable[str], times: int = 1) -> list[str]:
+    """Counts so many uses of each memory; the ids there are."""
+    return _change(connection, workspace, ids, "counters", None, {"used": memories.c.used + times})
 
 
 def genealogy(connection: Connection, workspace: str, id_: str) -> Genealogy | None:

@@ -73,6 +73,8 @@ traces = Table(
     UniqueConstraint("workspace", "id"),
 )
 
+_FILTERED = ("occurred_at", "outcome", "domain", "valid_from", "valid_to")
+
 memories = Table(
     "memories",
     metadata,
@@ -113,7 +115,10 @@ memories = Table(
     UniqueConstraint("workspace", "id"),
     ForeignKeyConstraint(["workspace", "trace_id"], ["traces.workspace", "traces.id"]),
     Index("ix_memories_workspace_trace_id", "workspace", "trace_id"),
-    Index("ix_memories_workspace_occurred_at", "workspace", "occurred_at"),
+    # Holds a workspace's rows in the order of storing, so that loads and pages need no sort.
+    Index("ix_memories_workspace", "workspace"),
+    # All that the filters of a query look at: 100,000 memories are filtered without touching their rows.
+    Index("ix_memories_scope", "workspace", "deleted_at", "superseded_by", *_FILTERED, "id"),
     Index("ix_memories_workspace_content_hash", "workspace", "content_hash"),
     Index(
         "ix_memories_workspace_external_id",

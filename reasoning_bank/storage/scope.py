@@ -28,8 +28,9 @@ def scoped_ids(  # noqa: PLR0913 -- one keyword per filter of a query
 ) -> list[str] | None:
     """Ids of the memories that pass every filter and are live and valid at `now`; None when nothing filters.
 
-    A memory passes `tags` when it has each of them; tags and domain ignore case. `since` and `until` are inclusive
-    and compare when it happened: the event time where it is a date, else when it was stored.
+    In no particular order: sorting would cost more than finding. A memory passes `tags` when it has each of them;
+    tags and domain ignore case. `since` and `until` are inclusive and compare when it happened: the event time where
+    it is a date, else when it was stored.
     """
     filters = [_has_tag(workspace, tag) for tag in tags]
     if domain is not None:
@@ -45,7 +46,7 @@ def scoped_ids(  # noqa: PLR0913 -- one keyword per filter of a query
     if not filters:
         return None
     here = memories.c.workspace == workspace
-    statement = select(memories.c.id).where(here, is_live(), _valid_at(now), *filters).order_by(memories.c.seq)
+    statement = select(memories.c.id).where(here, is_live(), _valid_at(now), *filters)
     return list(connection.scalars(statement))
 
 
