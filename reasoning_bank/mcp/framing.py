@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from mcp.types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError, JSONRPCMessage, RequestId
+from mcp.types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    RequestId,
+)
 from mcp_types import jsonrpc_message_adapter
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -27,6 +35,13 @@ _TRAILING_ID = re.compile(rb"," + _ID + rb"(?:," + _MEMBER + rb")*\}\s*$")
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """What to answer to a line that could not be read."""
+
+    answer: JSONRPCError
+
+
+@dataclass(frozen=True, slots=True)
 class Oversized:
     """A line over the limit, of which only the ends were kept."""
 
@@ -40,38 +55,50 @@ def read_lines(read: Callable[[], bytes], limit: int) -> Iterator[bytes | Oversi
 
     Args:
         read: returns the next bytes, or none at the end.
-        limit: longest line in bytes.
+        limit: longest line in bytes; more than `END_BYTES`.
     """
-    line = bytearray()
-    size = 0
-    tail = b""
+    line = _Line(limit)
     while chunk := read():
         *ended, rest = chunk.split(b"\n")
         for part in ended:
-            yield _line(line, size, tail, part, limit)
-            line.clear()
-            size, tail = 0, b""
-        size += len(rest)
-        if size <= limit:
-            line += rest
+            line.add(part)
+            yield line.whole()
+            line = _Line(limit)
+        line.add(rest)
+    if line.size:
+        yield line.whole()
+
+
+class _Line:
+    """A line as it arrives."""
+
+    __slots__ = ("_kept", "_limit", "_tail", "size")
+
+    def __init__(self, limit: int) -> None:
+        self.size = 0
+        self._limit = limit
+        self._kept = bytearray()
+        self._tail = b""
+
+    def add(self, part: bytes) -> None:
+        fitted = self.size <= self._limit
+        self.size += len(part)
+        if self.size <= self._limit:
+            self._kept += part
+        elif fitted:
+            self._tail = (self._kept[-END_BYTES:] + part)[-END_BYTES:]
+            self._kept = (self._kept + part[:END_BYTES])[:END_BYTES]
         else:
-            tail = (tail or bytes(line[-END_BYTES:])) + rest
-            tail = tail[-END_BYTES:]
-            del line[END_BYTES:]
-    if line or size:
-        yield _line(line, size, tail, b"", limit)
+            self._tail = (self._tail + part)[-END_BYTES:]
+
+    def whole(self) -> bytes | Oversized:
+        if self.size <= self._limit:
+            return bytes(self._kept)
+        return Oversized(self.size, bytes(self._kept), bytes(self._tail))
 
 
-def _line(line: bytearray, size: int, tail: bytes, last: bytes, limit: int) -> bytes | Oversized:
-    size += len(last)
-    if size <= limit:
-        return bytes(line) + last
-    before = tail or bytes(line[-END_BYTES:])
-    return Oversized(size, (bytes(line) + last)[:END_BYTES], (before + last)[-END_BYTES:])
-
-
-def parse(line: bytes | Oversized, limit: int) -> JSONRPCMessage | None:
-    """Returns the message on a line; an error message to send back when it cannot be read; None when silence is right.
+def parse(line: bytes | Oversized, limit: int) -> JSONRPCMessage | Refusal | None:
+    """Returns the message on a line; what to answer when it cannot be read; None when silence is right.
 
     Args:
         line: from `read_lines`.
@@ -86,19 +113,16 @@ def parse(line: bytes | Oversized, limit: int) -> JSONRPCMessage | None:
     if not line.strip():
         return None
     try:
-        return jsonrpc_message_adapter.validate_json(line, by_name=False)
+        message = jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValidationError:
         return _explain(line)
+    if isinstance(message, JSONRPCNotification) and b'"id"' in line and "id" in json.loads(line):
+        # The SDK takes a request whose id is no id for a notification, and would never answer it.
+        return _refusal(None, INVALID_REQUEST, "the id of a request must be text or an integer")
+    return message
 
 
-def is_refusal(message: JSONRPCMessage) -> bool:
-    """Whether a parsed message is our own answer to a line that could not be read."""
-    return (
-        isinstance(message, JSONRPCError) and isinstance(message.error.data, dict) and "refused" in message.error.data
-    )
-
-
-def _explain(line: bytes) -> JSONRPCError | None:
+def _explain(line: bytes) -> Refusal | None:
     try:
         value = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError:
@@ -114,7 +138,7 @@ def _explain(line: bytes) -> JSONRPCError | None:
     return _explain_object(cast("dict[str, Any]", value), line)
 
 
-def _explain_object(value: dict[str, Any], line: bytes) -> JSONRPCError | None:
+def _explain_object(value: dict[str, Any], line: bytes) -> Refusal | None:
     if "method" not in value and ("result" in value or "error" in value):
         return None  # a response we never asked for
     if isinstance(value.get("method"), str) and "id" not in value:
@@ -151,6 +175,6 @@ def _id_at_the_ends(head: bytes, tail: bytes) -> RequestId | None:
         return None
 
 
-def _refusal(request_id: RequestId | None, code: int, message: str) -> JSONRPCError:
-    error = ErrorData(code=code, message=message[:1].upper() + message[1:], data={"refused": "message"})
-    return JSONRPCError(jsonrpc="2.0", id=request_id, error=error)
+def _refusal(request_id: RequestId | None, code: int, message: str) -> Refusal:
+    error = ErrorData(code=code, message=message[:1].upper() + message[1:])
+    return Refusal(JSONRPCError(jsonrpc="2.0", id=request_id, error=error))

@@ -23,7 +23,8 @@ from mcp.server import MCPServer
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
-from reasoning_bank.mcp.framing import is_refusal, parse, read_lines
+from reasoning_bank.mcp.framing import Refusal, parse, read_lines
+from reasoning_bank.mcp.logs import log_to_stderr
 from reasoning_bank.mcp.server import create_server
 from reasoning_bank.mcp.stopping import DRAIN_S, exit_now, exit_within, on_stop_signal
 from reasoning_bank.settings import Settings
@@ -59,14 +60,33 @@ class Wire:
             rest = rest[os.write(self.write_fd, rest) :]
 
 
-def serve_stdio(settings: Settings) -> NoReturn:
-    """Serves MCP on stdin and stdout until the input ends or the process is asked to stop, then exits with 0."""
+def serve_stdio(
+    settings: Settings,
+    *,
+    make_server: Callable[[Settings], MCPServer[Any]] = create_server,
+    drain_s: float = DRAIN_S,
+) -> NoReturn:
+    """Serves MCP on stdin and stdout until the input ends or the process is asked to stop, then exits with 0.
+
+    Args:
+        settings: whose server, and how long a message may be.
+        make_server: builds the server, after stdout is out of everyone's reach.
+        drain_s: longest time between being asked to stop and being gone.
+    """
     code = 1
     try:
         wire = claim_standard_streams()
+        log_to_stderr(settings)
         with contextlib.redirect_stdout(sys.stderr):
-            server = create_server(settings)
-            anyio.run(functools.partial(serve, server, wire, limit=settings.limits.message_bytes, stopping=exit_within))
+            served = functools.partial(
+                serve,
+                make_server(settings),
+                wire,
+                limit=settings.limits.message_bytes,
+                drain_s=drain_s,
+                stopping=exit_within,
+            )
+            anyio.run(served)
         code = 0
     finally:
         if code:
@@ -166,9 +186,9 @@ class _Connection:
 
         threading.Thread(target=read, name="stdin", daemon=True).start()
 
-    async def _deliver(self, message: JSONRPCMessage) -> None:
-        if is_refusal(message):
-            await self._refusals.send(SessionMessage(message))
+    async def _deliver(self, message: JSONRPCMessage | Refusal) -> None:
+        if isinstance(message, Refusal):
+            await self._refusals.send(SessionMessage(message.answer))
             return
         if isinstance(message, JSONRPCRequest):
             self._unanswered.add(message.id)

@@ -81,8 +81,9 @@ class BankTool(Tool):
         try:
             caller = current_caller()
             caller.require(spec.access)
-            call = Call(await cast("BankOpening", self.opening).bank(), self.bank_settings, caller)
-            answer, text = await spec.run(call, checked)
+            bank = await cast("BankOpening", self.opening).bank()
+            with bank.monitor.measure(f"tool.{spec.name}"):
+                answer, text = await spec.run(Call(bank, self.bank_settings, caller), checked)
         except ReasoningBankError as error:
             logger.info("%s refused: %s", spec.name, type(error).__name__)
             raise as_tool_error(error) from error

@@ -18,8 +18,8 @@ from reasoning_bank.records import (
     MemoryItem,
     NewTrace,
     Query,
-    RetrievedMemory,
     Retrieval,
+    RetrievedMemory,
     StoredMemory,
     StoreResult,
     Trace,
@@ -51,6 +51,7 @@ class StandInBank:
     gate: anyio.Event | None = None
     entered: int = 0
     closed: int = 0
+    verified: int = 0
     cancelled: int = 0
     waiting: int = 0
 
@@ -184,4 +185,5 @@ class StandInBank:
     async def verify_token(self, secret: str) -> Token | None:
         if isinstance(self.failing, ReasoningBankError):
             raise self.failing
+        self.verified += 1
         return self.tokens.get(secret)

@@ -168,8 +168,8 @@ async def test_forgetting_can_be_undone(client: Client, bank: StandInBank) -> No
     bank.add(LESSON)
     gone = await client.call_tool("forget_memory", {"id": "m1"})
     back = await client.call_tool("forget_memory", {"id": "m1", "undo": True})
-    assert gone.structured_content is not None and gone.structured_content["forgotten"]
-    assert back.structured_content is not None and not back.structured_content["forgotten"]
+    assert gone.structured_content == {"id": "m1", "forgotten": True, "deleted_at": "2026-01-02T03:04:05+00:00"}
+    assert back.structured_content == {"id": "m1", "forgotten": False, "deleted_at": None}
 
 
 async def test_updating_nothing_says_what_can_be_updated(client: Client, bank: StandInBank) -> None:

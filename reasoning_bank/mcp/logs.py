@@ -1,0 +1,33 @@
+"""Log lines of a serving process: on stderr, secrets redacted, the SDK's own chatter left out."""
+
+import logging
+import secrets
+
+from reasoning_bank.settings import Settings
+
+_TALKATIVE = ("mcp", "httpx2", "chromadb", "uvicorn", "asyncio")
+"""At INFO these write request bodies, full addresses or error texts that repeat what a client sent."""
+
+
+class LazyRedaction(logging.Filter):
+    """Redacts secrets in log lines; loads its rules with the first line, which is after the handshake."""
+
+    _rules: logging.Filter | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Redacts `record` in place; always keeps it."""
+        if self._rules is None:
+            from reasoning_bank.privacy.redaction import RedactingFilter, Redactor  # noqa: PLC0415 -- compiles its rules
+
+            self._rules = RedactingFilter(Redactor("redact", salt=secrets.token_bytes(16)))
+        return bool(self._rules.filter(record))
+
+
+def log_to_stderr(settings: Settings) -> None:
+    """Sends log lines of this process to stderr, at the configured level; replaces what was set up before."""
+    handler = logging.StreamHandler()
+    handler.addFilter(LazyRedaction())
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[settings.log_level]))
