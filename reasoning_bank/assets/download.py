@@ -11,7 +11,6 @@ from reasoning_bank.errors import AssetError
 
 # A firewall that drops packets must cost seconds, not minutes: other sources come after this one.
 _TIMEOUT = httpx2.Timeout(connect=5.0, read=30.0, write=30.0, pool=5.0)
-_BLOCK = 1 << 18
 
 
 def web(*, hub_url: str, tiktoken_url: str) -> Source:
@@ -71,7 +70,8 @@ def _append(response: httpx2.Response, part: Path, file: AssetFile, *, start: in
     with part.open("r+b" if start else "wb") as target:
         target.truncate(start)
         target.seek(start)
-        for block in response.iter_raw(_BLOCK):
+        # As it arrives: a chunk size would make the client hold back, and lose, what came before a break.
+        for block in response.iter_raw():
             done += len(block)
             if done > file.size:
                 raise AssetError(f"{response.url} sends more than the expected {file.size:,} bytes")

@@ -1,8 +1,9 @@
 """Installing, listing and verifying assets in one directory that any number of processes may share."""
 
+import contextlib
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,7 @@ from reasoning_bank.errors import AssetError
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_WAIT_S = 1800.0
+_LONGEST_WAIT_S = 1800
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +128,12 @@ class Assets:
         scratch = self.directory / "unfinished"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.directory / "install.lock", timeout=_LONGEST_WAIT_S):
+            lock = FileLock(self.directory / "install.lock")
+            with _held(lock, lambda: progress(Progress(assets[0].name, "another installation", 0, assets[0].size))):
                 for asset in assets:
                     self._obtain(asset, sources, scratch, progress)
                 # Only now: a wheel may serve several assets, and an unfinished part is continued next time.
                 shutil.rmtree(scratch, ignore_errors=True)
-        except Timeout as error:
-            raise AssetError(f"another installation has held {self.directory} for {_LONGEST_WAIT_S:.0f} s") from error
         except OSError as error:
             raise AssetError(f"cannot write to {self.directory}: {error.strerror or error}") from error
 
@@ -202,6 +202,19 @@ class Assets:
         folder = self.directory / asset.folder
         damaged = any((folder / file.path).exists() and not self._is_right(asset, file) for file in asset.files)
         return replace(status, state="damaged" if damaged else "missing")
+
+
+@contextlib.contextmanager
+def _held(lock: FileLock, report: Callable[[], object]) -> Generator[None, None, None]:
+    """Holds a lock for the time of the block; while another process has it, `report` is called, and may give up."""
+    for _ in range(_LONGEST_WAIT_S):
+        try:
+            with lock.acquire(timeout=1.0):
+                yield
+                return
+        except Timeout:
+            report()
+    raise AssetError(f"another installation has held {lock.lock_file} for {_LONGEST_WAIT_S} s")
 
 
 def _no_progress(_: Progress) -> None:
