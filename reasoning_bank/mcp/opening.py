@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 import anyio.to_thread
 
-from reasoning_bank.errors import BusyError
+from reasoning_bank.errors import BusyError, ReasoningBankError
 
 if TYPE_CHECKING:
     from reasoning_bank.bank import ReasoningBank
@@ -65,8 +65,6 @@ class BankOpening:
         if not self._task.done():
             logger.warning("the bank did not close within %s s; what it acknowledged is on disk", self._closing_s)
             self._task.cancel()
-        elif not self._task.cancelled() and (error := self._task.exception()) is not None:
-            logger.error("the bank was not open or did not close cleanly", exc_info=error)
 
     def start_in(self, seconds: float) -> None:
         """Opens the bank after `seconds`, unless it is open or opening by then."""
@@ -90,7 +88,6 @@ class BankOpening:
         if ready in done:
             return ready.result()
         if task in done:
-            self._task = self._ready = None
             task.result()  # raises why it could not be opened
         raise BusyError("the bank is still opening", retry_after_s=5.0)
 
@@ -102,9 +99,10 @@ class BankOpening:
     def _start(self) -> "tuple[asyncio.Task[None], asyncio.Future[ReasoningBank]]":
         if self._closing.is_set():
             raise BusyError("the server is stopping", retry_after_s=5.0)
-        if self._task is None or self._ready is None:
+        if self._task is None or self._ready is None or self._task.done():
             self._ready = asyncio.get_running_loop().create_future()
             self._task = asyncio.create_task(self._hold(self._ready), name="bank")
+            self._task.add_done_callback(_log_failure)
         return self._task, self._ready
 
     async def _hold(self, ready: "asyncio.Future[ReasoningBank]") -> None:
@@ -113,3 +111,12 @@ class BankOpening:
         async with opening as bank:
             ready.set_result(bank)
             await self._closing.wait()
+
+
+def _log_failure(task: "asyncio.Task[None]") -> None:
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    if isinstance(error, ReasoningBankError):  # the person at the machine reads the whole text, clients do not
+        logger.error("the bank cannot be used: %s", error)
+    else:
+        logger.error("the bank could not be opened or closed", exc_info=error)
