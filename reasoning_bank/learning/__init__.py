@@ -1,0 +1,1 @@
+"""From what happened to what was learned, without junk: rules, drafts from clients, and one gate for all."""
