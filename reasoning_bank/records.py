@@ -261,6 +261,23 @@ class Genealogy:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryDetail:
+    """A memory with the trace it came from and its genealogy."""
+
+    memory: Memory
+    trace: Trace
+    genealogy: Genealogy
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A bearer token just made; its secret is shown this once and only its digest is kept."""
+
+    id: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class CompressionStep:
     """One step of a compression and the tokens it saved."""
 

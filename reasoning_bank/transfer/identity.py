@@ -2,10 +2,17 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 
 from reasoning_bank.records import ImportedMemory, ImportedTrace
+
+
+def identified(trace: ImportedTrace) -> ImportedTrace:
+    """The trace and its memories, each with the id it has or a derived one."""
+    trace_id = imported_trace_id(trace)
+    memories = tuple(replace(memory, id=imported_memory_id(memory, trace_id=trace_id)) for memory in trace.memories)
+    return replace(trace, id=trace_id, memories=memories)
 
 
 def imported_trace_id(trace: ImportedTrace) -> str:
@@ -20,7 +27,7 @@ def imported_trace_id(trace: ImportedTrace) -> str:
 
 def imported_memory_id(memory: ImportedMemory, *, trace_id: str) -> str:
     """The id to keep, else one of everything the row says: only a row that is the same in all of it has the same id."""
-    return memory.id if memory.id is not None else _derived("mem", trace_id, asdict(memory.item))
+    return memory.id if memory.id is not None else _derived("m", trace_id, asdict(memory.item))
 
 
 def _derived(prefix: str, *parts: object) -> str:

@@ -1,0 +1,352 @@
+"""The bank: everything an assistant, a command or a program can ask of it, in one place.
+
+async with ReasoningBank(load_settings()) as bank:
+    await bank.store_trace("default", NewTrace(task="…", outcome="success"))
+    found = await bank.retrieve("default", Query("…"))
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from functools import partial
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from reasoning_bank import reports
+from reasoning_bank.errors import InputError, NotFoundError, StorageError
+from reasoning_bank.monitoring.metrics import PerformanceMonitor
+from reasoning_bank.opening import Clockwork, Rooms, clockwork, open_rooms
+from reasoning_bank.records import (
+    Compression,
+    Counters,
+    Genealogy,
+    ImportedTrace,
+    JsonValue,
+    Memory,
+    MemoryDetail,
+    MemoryItem,
+    NewToken,
+    NewTrace,
+    Query,
+    Retrieval,
+    RetrievedMemory,
+    StoreResult,
+    Trace,
+    Verdict,
+)
+from reasoning_bank.retrieval.context import context_block
+from reasoning_bank.settings import Settings
+from reasoning_bank.storage import embeddings, feedback, memories, tokens, traces, workspaces
+from reasoning_bank.storage.tokens import Token
+from reasoning_bank.text.sanity import clean_text, required_text
+from reasoning_bank.transfer.identity import identified
+
+T = TypeVar("T")
+
+WORKSPACE_CHARACTERS = 200
+_POLL_S = 0.05
+_PAGE = 200
+
+
+class ReasoningBank:
+    """A durable bank of memories, shared by any number of processes; `async with` opens and closes it.
+
+    Every answer concerns one workspace, named first. Writes are durable when they return.
+
+    Args:
+        settings: where the bank is and how it works.
+        clock: time, ids and chance; tests pass their own.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clockwork | None = None) -> None:
+        self.settings = settings
+        self.monitor = PerformanceMonitor()
+        self._clock = clock or clockwork()
+        self._stack = AsyncExitStack()
+        self._opened: Rooms | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the bank; the embedding model goes on loading in the background.
+
+        Raises:
+            StorageError: the data directory cannot be used; the text says why and what to do.
+            ConfigError: the settings contradict each other.
+        """
+        async with AsyncExitStack() as opening:
+            self._opened = await open_rooms(self.settings, self._clock, opening)
+            self._stack = opening.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        rooms, self._opened = self._opened, None
+        with anyio.CancelScope(shield=True):
+            if rooms is not None:
+                await rooms.usage.flush()
+            await self._stack.aclose()
+
+    @property
+    def rooms(self) -> Rooms:
+        """What the open bank consists of, for reports and diagnosis.
+
+        Raises:
+            StorageError: the bank is not open.
+        """
+        if self._opened is None:
+            raise StorageError("the bank is not open", code="io")
+        return self._opened
+
+    # Writing
+
+    async def store_trace(
+        self,
+        workspace: str,
+        trace: NewTrace,
+        *,
+        memories: Sequence[MemoryItem] | None = None,
+        idempotency_key: str | None = None,
+    ) -> StoreResult:
+        """Keep what happened on a task and what was learned from it; durable when it returns.
+
+        Args:
+            memories: lessons the assistant distilled itself, at most 5; None lets the rules distil.
+            idempotency_key: repeating a call with its key returns the first answer.
+
+        Raises:
+            InputError: something of it cannot be kept; the text names the field and what to send.
+            StorageError: it was not kept.
+        """
+        record = partial(self.rooms.recorder.record, drafts=memories, idempotency_key=idempotency_key)
+        with self.monitor.measure("store_trace"):
+            result = await _in_thread(record, _named(workspace), trace)
+        self.rooms.worker.wake()
+        return result
+
+    async def store_many(self, workspace: str, batch: Sequence[ImportedTrace]) -> list[StoreResult]:
+        """Keep rows from elsewhere in one transaction: redacted, never gated, merged or dropped.
+
+        A row that is there already is reported with the reason "already stored".
+        """
+        with self.monitor.measure("store_many"):
+            results = await _in_thread(self.rooms.recorder.import_traces, _named(workspace), batch, identified)
+        self.rooms.worker.wake()
+        return results
+
+    async def rate(
+        self, workspace: str, ids: Sequence[str], verdict: Verdict, *, note: str | None = None, actor: str | None = None
+    ) -> dict[str, Counters]:
+        """Count a verdict on memories that were served; their new counters by id.
+
+        Raises:
+            NotFoundError: naming the ids this workspace does not have; nothing is counted then.
+        """
+        if note is not None:
+            note = self.rooms.redactor(workspace).text(clean_text(note, "note"), "note").text
+        with self.monitor.measure("rate_memory"):
+            return await self.rooms.database.write(
+                lambda c: feedback.add(c, workspace, ids, verdict, now=self._clock.now(), note=note, actor=actor)
+            )
+
+    async def update_memory(self, workspace: str, id: str, changes: Mapping[str, JsonValue]) -> Memory:
+        """Give a memory new words; raises NotFoundError or InputError."""
+        with self.monitor.measure("update_memory"):
+            memory = await _in_thread(self.rooms.editor.update, workspace, id, changes)
+        self.rooms.worker.wake()
+        return memory
+
+    async def forget_memory(self, workspace: str, id: str, *, undo: bool = False) -> Memory:
+        """Hide a memory from every search, or bring it back; raises NotFoundError."""
+        with self.monitor.measure("forget_memory"):
+            memory = await _in_thread(partial(self.rooms.editor.forget, undo=undo), workspace, id)
+        self.rooms.worker.wake()
+        return memory
+
+    # Reading
+
+    async def retrieve(self, workspace: str, query: Query) -> Retrieval:
+        """The few memories that will help with a task, best first, or none.
+
+        Raises:
+            InputError: the task is blank or too long, or k is out of bounds.
+            StorageError: the bank could not be read.
+        """
+        required_text(query.task, "task")
+        self._check_size(query)
+        with self.monitor.measure("retrieve_memory"):
+            found = await self.rooms.retriever.retrieve(workspace, query)
+        self.monitor.observe_stages("retrieve_memory", found.timings_ms)
+        self.monitor.count(f"searches.{found.path}")
+        for name in found.degraded:
+            self.monitor.count(f"degraded.{name}")
+        self.rooms.usage.served(workspace, [retrieved.memory.id for retrieved in found.memories])
+        return found
+
+    async def get_memories(self, workspace: str, ids: Sequence[str]) -> list[MemoryDetail]:
+        """Memories by id with their traces and genealogies, in the order of the ids.
+
+        Raises:
+            NotFoundError: naming the ids this workspace does not have.
+        """
+        with self.monitor.measure("get_memory"):
+            return await self.rooms.database.read(lambda c: reports.memory_details(c, workspace, ids))
+
+    async def get_trace(self, workspace: str, id: str) -> Trace:
+        """A trace with its complete trajectory; raises NotFoundError."""
+        trace = await self.rooms.database.read(lambda c: traces.by_id(c, workspace, id))
+        if trace is None:
+            raise NotFoundError(f"no trace {id!r} in this workspace")
+        return trace
+
+    async def genealogy(self, workspace: str, id: str) -> Genealogy:
+        """Where a memory comes from and what came of it; raises NotFoundError."""
+        found = await self.rooms.database.read(lambda c: memories.genealogy(c, workspace, id))
+        if found is None:
+            raise NotFoundError(f"no memory {id!r} in this workspace")
+        return found
+
+    async def compress(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int | None = None,
+        ratio: float | None = None,
+        query: str | None = None,
+        preserve: Sequence[str] = (),
+    ) -> Compression:
+        """A prompt in fewer tokens, within both bounds; raises InputError."""
+        required_text(prompt, "prompt")
+        work = partial(
+            self.rooms.compressor.compress, max_tokens=max_tokens, ratio=ratio, query=query, preserve=preserve
+        )
+        with self.monitor.measure("compress_prompt"):
+            return await anyio.to_thread.run_sync(work, prompt, abandon_on_cancel=True)
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text takes; see `settings.compression.tokenizer`."""
+        return self.rooms.tokens.count(text)
+
+    def context_block(self, found: Sequence[RetrievedMemory], *, token_budget: int) -> str:
+        """Retrieved memories as a block ready to read, in at most `token_budget` tokens (0 for no limit)."""
+        return context_block(found, budget=token_budget, count_tokens=self.count_tokens)
+
+    async def complete(
+        self, kind: Literal["workspace", "tag", "domain", "memory", "trace"], prefix: str, workspace: str
+    ) -> list[str]:
+        """Up to 100 names that begin with a prefix, in order."""
+        return await self.rooms.database.read(lambda c: reports.completions(c, kind, prefix, workspace))
+
+    async def export_rows(self, workspace: str | None) -> AsyncIterator[tuple[Trace, Sequence[Memory]]]:
+        """Every trace of a workspace, or of all, with its memories, in the order they were stored."""
+        named = [space.name for space in await self.rooms.database.read(workspaces.listing)]
+        for name in named if workspace is None else [workspace]:
+            after = 0
+            while page := await self.rooms.database.read(
+                partial(reports.trace_page, workspace=name, after=after, limit=_PAGE)
+            ):
+                for seq, trace, its in page:
+                    after = seq
+                    yield trace, its
+
+    # What it says of itself
+
+    async def stats(self, workspace: str) -> dict[str, JsonValue]:
+        """Counts of a workspace, and of this process: caches, searches, latencies per operation."""
+        return await reports.stats(self.rooms, self.monitor, workspace, now=self._clock.now())
+
+    async def performance(self) -> dict[str, JsonValue]:
+        """Counters and latencies per operation and stage of this process since it started."""
+        return self.monitor.get_statistics()
+
+    async def health(self) -> dict[str, JsonValue]:
+        """Each part of the bank: ok, degraded or down, and why."""
+        return await reports.health(self.rooms, now=self._clock.now())
+
+    async def workspaces(self) -> list[dict[str, JsonValue]]:
+        """Every workspace with what it holds."""
+        return await self.rooms.database.read(reports.workspace_rows)
+
+    # Upkeep
+
+    async def wait_until_searchable(
+        self, *, progress: Callable[[int, int], object] | None = None, timeout_s: float | None = None
+    ) -> None:
+        """Wait until every live memory can be found by meaning.
+
+        Args:
+            progress: called with the embedded and the live memories.
+
+        Raises:
+            ModelUnavailableError: there is no model to wait for.
+            TimeoutError: the time was up.
+        """
+        async with asyncio.timeout(timeout_s):
+            await self.rooms.model.loader.wait_ready()
+            model_id = self.rooms.model.embedder.identity.model_id
+            while True:
+                coverage = await self.rooms.database.read(lambda c: embeddings.coverage(c, model_id))
+                if progress is not None:
+                    progress(coverage.embedded, coverage.live)
+                if coverage.embedded >= coverage.live:
+                    return
+                self.rooms.worker.wake()
+                await asyncio.sleep(_POLL_S)
+
+    async def rebuild_index(self) -> None:
+        """Build the vector index anew from the truth."""
+        if self.rooms.indexer is not None:
+            await self.rooms.indexer.rebuild()
+
+    async def create_token(
+        self, workspace: str, *, name: str, scopes: Sequence[str], lifetime: timedelta | None = None
+    ) -> NewToken:
+        """Make a bearer token for HTTP that is bound to a workspace."""
+        secret = f"rb_{secrets.token_urlsafe(32)}"
+        now = self._clock.now()
+        ends = now + lifetime if lifetime else None
+        token = await self.rooms.database.write(
+            lambda c: tokens.create(
+                c, secret, name=name, workspace=_named(workspace), scopes=scopes, now=now, expires_at=ends
+            )
+        )
+        return NewToken(token.id, secret)
+
+    async def list_tokens(self, workspace: str | None = None) -> list[Token]:
+        """All tokens, revoked and expired ones too; never their secrets."""
+        return await self.rooms.database.read(lambda c: tokens.listing(c, workspace))
+
+    async def revoke_token(self, id: str) -> None:
+        """End a token at once; raises NotFoundError."""
+        if not await self.rooms.database.write(lambda c: tokens.revoke(c, id, self._clock.now())):
+            raise NotFoundError(f"no token {id!r} that is not revoked: `reasoning-bank token list` shows them")
+
+    async def verify_token(self, secret: str) -> Token | None:
+        """The token of a secret, or None when it is unknown, expired or revoked."""
+        return await self.rooms.database.read(lambda c: tokens.verify(c, secret, self._clock.now()))
+
+    def _check_size(self, query: Query) -> None:
+        limits = self.settings.limits
+        if query.k > limits.k:
+            raise InputError(f"k is {query.k}, the limit is {limits.k}: ask for fewer memories")
+        if (size := len(query.task.encode())) > limits.task_bytes:
+            raise InputError(
+                f"task is {size} bytes, the limit is {limits.task_bytes}: send the part that says what to do"
+            )
+
+
+def _named(workspace: str) -> str:
+    """The name of a workspace that may be made; raises InputError."""
+    required_text(workspace, "workspace")
+    if len(workspace) > WORKSPACE_CHARACTERS:
+        raise InputError(f"workspace has {len(workspace)} characters, the limit is {WORKSPACE_CHARACTERS}")
+    return workspace
+
+
+async def _in_thread(work: Callable[..., T], *args: object) -> T:
+    """Run a write in a worker thread; a cancelled caller does not stop it half-way."""
+    return await anyio.to_thread.run_sync(work, *args, abandon_on_cancel=False)

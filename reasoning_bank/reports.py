@@ -1,0 +1,158 @@
+"""What the bank says of itself and of single items: read from the truth and from the rooms, never remembered."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Literal, cast
+
+from sqlalchemy import Connection
+
+from reasoning_bank.errors import NotFoundError, StorageError
+from reasoning_bank.monitoring.metrics import PerformanceMonitor
+from reasoning_bank.opening import Rooms
+from reasoning_bank.records import Genealogy, JsonValue, Memory, MemoryDetail, Trace
+from reasoning_bank.storage import memories, outbox, traces, workspaces
+
+Kind = Literal["workspace", "tag", "domain", "memory", "trace"]
+Json = dict[str, JsonValue]
+
+
+def memory_details(connection: Connection, workspace: str, ids: Sequence[str]) -> list[MemoryDetail]:
+    """Memories with their traces and genealogies, in the order of the ids.
+
+    Raises:
+        NotFoundError: naming the ids this workspace does not have.
+    """
+    found = memories.by_ids(connection, workspace, ids)
+    if unknown := [id_ for id_ in ids if id_ not in found]:
+        raise NotFoundError(f"no memory {', '.join(map(repr, unknown))} in this workspace")
+    reports = traces.by_ids(connection, workspace, {memory.trace_id for memory in found.values()})
+    return [
+        MemoryDetail(
+            found[id_], reports[found[id_].trace_id], cast("Genealogy", memories.genealogy(connection, workspace, id_))
+        )
+        for id_ in ids
+    ]
+
+
+def completions(connection: Connection, kind: Kind, prefix: str, workspace: str) -> list[str]:
+    """Up to 100 names of a kind that begin with a prefix, in order."""
+    match kind:
+        case "workspace":
+            return workspaces.names_starting(connection, prefix)
+        case "tag":
+            return workspaces.tags_starting(connection, workspace, prefix)
+        case "domain":
+            return workspaces.domains_starting(connection, workspace, prefix)
+        case "memory":
+            return workspaces.memory_ids_starting(connection, workspace, prefix)
+        case "trace":
+            return workspaces.trace_ids_starting(connection, workspace, prefix)
+
+
+def trace_page(
+    connection: Connection, *, workspace: str, after: int, limit: int
+) -> list[tuple[int, Trace, Sequence[Memory]]]:
+    """(seq, trace, its memories) of the next traces after a seq, in the order they were stored."""
+    page = traces.list_page(connection, workspace, after=after, limit=limit)
+    return [(each.seq, each.trace, memories.of_trace(connection, workspace, each.trace.id)) for each in page]
+
+
+def workspace_rows(connection: Connection) -> list[Json]:
+    """Every workspace with what it holds."""
+    return [
+        {
+            "name": space.name,
+            "privacy_mode": space.privacy_mode,
+            "created_at": space.created_at.isoformat(),
+            **_counts(connection, space.name, None),
+        }
+        for space in workspaces.listing(connection)
+    ]
+
+
+async def stats(rooms: Rooms, monitor: PerformanceMonitor, workspace: str, *, now: datetime) -> Json:
+    """Counts of a workspace, and of this process: model, background work, index, caches, latencies."""
+    model_id = _model_id(rooms)
+    counts = await rooms.database.read(lambda c: _counts(c, workspace, model_id))
+    return {
+        "workspace": workspace,
+        **counts,
+        "model": _model(rooms),
+        "background": await _background(rooms, now),
+        "index": _index(rooms),
+        "caches": {
+            "memories": cast("JsonValue", rooms.caches.memories.get_statistics()),
+            "queries": cast("JsonValue", rooms.caches.queries.get_statistics()),
+        },
+        **monitor.get_statistics(),
+    }
+
+
+async def health(rooms: Rooms, *, now: datetime) -> Json:
+    """Each part of the bank with its status and why; the whole is as well as its worst part."""
+    parts = await _parts(rooms, now)
+    order = ("ok", "degraded", "down")
+    worst = max((str(part["status"]) for part in parts.values()), key=order.index)
+    return {"status": worst, "parts": cast("JsonValue", parts)}
+
+
+async def _parts(rooms: Rooms, now: datetime) -> dict[str, Json]:
+    background: Json = {}
+    try:
+        background = await _background(rooms, now)
+        storage: Json = {"status": "ok"}
+    except StorageError as error:
+        storage = {"status": "down", "reason": str(error)}
+    state = rooms.model.state
+    died = [f"{task.name}: {task.error!r}" for task in rooms.tasks if task.error is not None]
+    dead = background.get("dead", 0)
+    index = rooms.indexer.report() if rooms.indexer else None
+    return {
+        "storage": storage,
+        "model": _part(state.status == "ready", state.reason),
+        "background": _part(not died and not dead, "; ".join(died) or f"{dead} pieces of work were given up"),
+        "index": _part(index is None or not index.problem, index.problem if index else ""),
+    }
+
+
+def _part(well: bool, reason: str) -> Json:
+    return {"status": "ok"} if well else {"status": "degraded", "reason": reason}
+
+
+def _counts(connection: Connection, workspace: str, model_id: str | None) -> Json:
+    counts = workspaces.counts(connection, workspace, model_id=model_id)
+    return cast("Json", asdict(counts))
+
+
+def _model_id(rooms: Rooms) -> str | None:
+    serving = rooms.models.serving
+    identity = serving.identity if serving else None
+    return identity.model_id if identity else None
+
+
+def _model(rooms: Rooms) -> Json:
+    state = rooms.model.state
+    serving = rooms.models.serving
+    generator = asdict(serving.generator.statistics()) if serving else {}
+    return {
+        "status": state.status,
+        "reason": state.reason,
+        "serving": _model_id(rooms),
+        "loaded_in_s": round(state.seconds, 3),
+        "batches": cast("JsonValue", generator),
+    }
+
+
+async def _background(rooms: Rooms, now: datetime) -> Json:
+    counts = await rooms.database.read(lambda c: outbox.counts(c, now=now))
+    return {
+        "pending": counts.pending,
+        "leased": counts.leased,
+        "dead": counts.dead,
+        "oldest_s": round((now - counts.oldest).total_seconds(), 1) if counts.oldest else 0,
+    }
+
+
+def _index(rooms: Rooms) -> JsonValue:
+    return cast("JsonValue", asdict(rooms.indexer.report())) if rooms.indexer else {"mode": "off", "status": "closed"}
