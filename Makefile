@@ -33,7 +33,7 @@ $(STAMP):
 	fi
 	@echo "Installing into $(VENV) (a minute or two the first time) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
-	@rm -f $(VENV)/.made-from-*
+	@find $(VENV) -maxdepth 1 -name '.made-from-*' ! -name '.made-from-$(RECIPE)-*' -delete
 	@touch $(STAMP) $(VENV)/.made-from-$(RECIPE)-dev
 
 assets: $(STAMP)
@@ -53,8 +53,8 @@ test-faults: install ## kill -9 under load, several processes, a destroyed index
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 # pyright runs on Node: the one on this machine, else the one from PyPI.
-check: EXTRAS := $(if $(shell command -v node),dev,dev$(comma)node)
-check: install ## format, lint, layers, types, and all tests with the coverage gate
+check: ## format, lint, layers, types, and all tests with the coverage gate
+	@$(MAKE) --no-print-directory install EXTRAS=$(if $(shell command -v node),dev,dev$(comma)node)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
