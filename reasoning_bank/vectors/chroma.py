@@ -60,12 +60,13 @@ class ChromaDBAdapter:
         """
         self._directory = Path(persist_directory)
         self._at = at
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._timeout_s = timeout_s
         self._cache: MemoryCache[Candidates] = MemoryCache(cache_size if enable_memory_cache else 0)
         self._ownership = Ownership(self._directory.with_name(f"{self._directory.name}.lock"))
         self._serving: Generation | None = None
         self._status: IndexStatus = "closed"
+        self._owner = False
         self._threads: anyio.CapacityLimiter | None = None
 
     @property
@@ -85,6 +86,11 @@ class ChromaDBAdapter:
         return self._status
 
     @property
+    def owner(self) -> bool:
+        """Whether this process was the one that writes when that was last asked."""
+        return self._owner
+
+    @property
     def build(self) -> Build | None:
         """The build that serves, None when none does."""
         return self._serving.build if self._serving else None
@@ -98,10 +104,7 @@ class ChromaDBAdapter:
             StorageError: "locked" when another process owns the index, "damaged" when it must be rebuilt, "io" when
                 it is not open or does not answer. Applying the batch again later is always right.
         """
-        generation = self._serving
-        if generation is None:
-            raise StorageError("the vector index is not open", code="io")
-        await self.fill(generation, workspace, upserts, deletes, seq=seq)
+        await self.fill(self._required(), workspace, upserts, deletes, seq=seq)
 
     async def nearest(self, workspace: str, query: Vector, limit: int) -> Candidates | None:
         """Return nearest ids; None when the index cannot answer now, or does not know the workspace."""
@@ -128,13 +131,12 @@ class ChromaDBAdapter:
         generation = self._serving
         if generation is None:
             return IndexState(self._status)
-        held = generation.held(workspace) or Held(workspace)
-        build = generation.build
+        held, build = self.held(workspace), generation.build
         return IndexState(self._status, held.applied_seq, held.count, held.digest, build.model_id, str(build.number))
 
     async def close(self) -> None:
         """Stop answering, give up ownership."""
-        generation, self._serving, self._status = self._serving, None, "closed"
+        generation, self._serving, self._status, self._owner = self._serving, None, "closed", False
         with anyio.CancelScope(shield=True):
             if generation is not None:
                 await anyio.to_thread.run_sync(generation.close)
@@ -150,17 +152,20 @@ class ChromaDBAdapter:
         Raises:
             StorageError: the lock file cannot be made or locked.
         """
-        if await anyio.to_thread.run_sync(self._claim):
+        self._owner = await anyio.to_thread.run_sync(self._ownership.held)
+        if self._owner:
             return True
-        if self._at is None and self._serving is not None:
-            # Someone removed the lock file and another process took over: its directory is no longer ours to read.
+        if self._at is None:
+            # Never owned, or someone removed the lock file and another process may own by now: its directory is no
+            # longer ours to read, even if we win it back.
             await self._stop_serving()
-        if self._serving is None:
+        self._owner = await anyio.to_thread.run_sync(self._claim)
+        if not self._owner and self._serving is None:
             self._status = "waiting"
-        return False
+        return self._owner
 
     async def open(self, build: Build) -> None:
-        """Serve a build that is there. An embedded one is verified in a process of its own first.
+        """Work on a build that is there. An embedded one is verified in a process of its own first.
 
         Raises:
             StorageError: "damaged" when it is missing or broken, "locked" when another process owns it, "io".
@@ -175,7 +180,7 @@ class ChromaDBAdapter:
                 await verify_directory(generation.at)
             await self._work(generation, partial(generation.open, count=owner), WORKING_S)
         except StorageError as error:
-            self._status = "bad" if error.code == "damaged" else "unreachable"
+            self._status = _status_after(error)
             raise
         await self.serve(generation)
 
@@ -190,7 +195,12 @@ class ChromaDBAdapter:
         generation = self._generation(build)
         if isinstance(generation.at, Path):
             await anyio.to_thread.run_sync(_remove, generation.at)
-        await self._work(generation, self._as_owner(generation.open), WORKING_S)
+        try:
+            await self._work(generation, self._as_owner(generation.create), WORKING_S)
+        except StorageError as error:
+            if self._serving is None:
+                self._status = _status_after(error)
+            raise
         return generation
 
     async def fill(
@@ -207,9 +217,9 @@ class ChromaDBAdapter:
         return await self._work(generation, self._as_owner(change), WORKING_S)
 
     async def serve(self, generation: Generation) -> None:
-        """Answer from this build from now on and close the one before."""
+        """Work on this build from now on, answer from it once it is vouched for, and close the one before."""
         before, self._serving = self._serving, generation
-        self._status = "ready"
+        self._status = "building"
         if before is not None and before is not generation:
             await anyio.to_thread.run_sync(before.close)
 
@@ -239,15 +249,55 @@ class ChromaDBAdapter:
         if (generation := self._serving) is not None:
             await self._work(generation, generation.refresh, WORKING_S)
 
+    async def look(self) -> None:
+        """Notice that the directory of the build that serves is gone, though nobody asked it anything."""
+        if (generation := self._serving) is not None:
+            try:
+                await self._work(generation, generation.check_directory, self._timeout_s)
+            except StorageError as error:
+                logger.warning("%s", error)
+
+    async def stored(self, workspace: str, ids: Sequence[str]) -> dict[str, Vector]:
+        """Return the vectors the index holds of these ids.
+
+        Raises:
+            StorageError: it is not open, damaged, or does not answer.
+        """
+        generation = self._required()
+        return await self._work(generation, partial(generation.vectors, workspace, ids), WORKING_S)
+
+    def held(self, workspace: str) -> Held:
+        """Return what the build that serves holds of a workspace."""
+        generation = self._serving
+        return (generation.held(workspace) if generation else None) or Held(workspace)
+
+    def all_held(self) -> list[Held]:
+        """Return what the build that serves holds of every workspace."""
+        return [self.held(workspace) for workspace in self._serving.workspaces()] if self._serving else []
+
+    def vouch(self) -> None:
+        """Start answering: the build that serves was found to hold what it must."""
+        if self._serving is not None and self._status == "building":
+            self._status = "ready"
+
+    def condemn(self) -> None:
+        """Stop answering: the build that serves was found to be wrong."""
+        self._status = "bad"
+
     def numbers(self) -> list[int]:
         """Return the numbers of the embedded builds on disk. Blocks for a directory listing."""
         if self._at is not None or not self._directory.is_dir():
             return []
         return sorted(int(each.name) for each in self._directory.iterdir() if _GENERATION.fullmatch(each.name))
 
+    def _required(self) -> Generation:
+        if self._serving is None:
+            raise StorageError("the vector index is not open", code="io")
+        return self._serving
+
     def _generation(self, build: Build) -> Generation:
         at = self._at or self._directory / f"{build.number:06d}"
-        return Generation(at, build, batch_size=self._batch_size, timeout_s=self._timeout_s)
+        return Generation(at, build, batch_size=self.batch_size, timeout_s=self._timeout_s)
 
     def _claim(self) -> bool:
         try:
@@ -274,10 +324,8 @@ class ChromaDBAdapter:
             self._note(generation, "unreachable" if self._at else self._status)
             raise StorageError(f"the vector index did not answer in {timeout_s:g} s", code="io") from error
         except StorageError as error:
-            if error.code == "damaged":
-                self._note(generation, "bad")
-            elif error.code == "io":
-                self._note(generation, "unreachable")
+            if error.code != "locked":
+                self._note(generation, _status_after(error))
             raise
 
     def _note(self, generation: Generation, status: IndexStatus) -> None:
@@ -294,6 +342,10 @@ class ChromaDBAdapter:
         for number in self.numbers():
             if number != serving.build.number:
                 _remove(self._directory / f"{number:06d}")
+
+
+def _status_after(error: StorageError) -> IndexStatus:
+    return "bad" if error.code == "damaged" else "unreachable"
 
 
 def _remove(directory: Path) -> None:

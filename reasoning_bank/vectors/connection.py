@@ -96,7 +96,8 @@ def chroma_faults(*, remote: bool) -> Generator[None]:
         if not isinstance(error, Exception) and name != "PanicException":
             raise
         damaged = name in {"InternalError", "NotFoundError", "PanicException"} if remote else True
-        raise StorageError(f"the vector index failed: {name}", code="damaged" if damaged else "io") from error
+        said = str(error).partition("\n")[0][:200]
+        raise StorageError(f"the vector index failed: {name}: {said}", code="damaged" if damaged else "io") from error
 
 
 def _embedded(directory: Path) -> "ClientAPI":

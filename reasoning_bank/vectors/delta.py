@@ -80,8 +80,8 @@ def composed(rows: Iterable[StoredVector]) -> Iterator[tuple[list[str], Vector]]
 def _composed(rows: list[StoredVector]) -> Vector:
     parts = np.frombuffer(b"".join(row.vector for row in rows), "<f4").reshape(len(rows), -1)
     starts_memory = np.array([True, *(one.id != other.id for one, other in pairwise(rows))])
-    starts_field = starts_memory.copy()
-    starts_field[1:] |= [one.field != other.field for one, other in pairwise(rows)]
+    other_field = np.array([True, *(one.field != other.field for one, other in pairwise(rows))])
+    starts_field = starts_memory | other_field
     memory, field = np.cumsum(starts_memory) - 1, np.cumsum(starts_field) - 1
     weights = np.array([row.weight for row in rows])
     total = np.bincount(memory[starts_field], weights=weights[starts_field])

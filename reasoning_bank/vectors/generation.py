@@ -83,6 +83,7 @@ class Held:
     count: int = 0
     digest: str = ""
     removed: int = 0
+    dim: int = 0
 
 
 class Generation:
@@ -123,6 +124,14 @@ class Generation:
                 self._adopt(collection, count=count)
         self._file = self._identity()
 
+    def create(self) -> None:
+        """Connect to an empty build: what a killed attempt left under its name is deleted."""
+        self._client = client = connect(self.at, timeout_s=self._timeout_s)
+        with chroma_faults(remote=self._remote):
+            for collection in self._listed():
+                client.delete_collection(collection.name)
+        self._file = self._identity()
+
     def held(self, workspace: str) -> Held | None:
         """Return what the collection of a workspace holds, None when it has none. Does not touch Chroma."""
         return self._held.get(workspace)
@@ -140,7 +149,7 @@ class Generation:
     def apply(self, workspace: str, upserts: Sequence[tuple[str, Vector]], deletes: Sequence[str], *, seq: int) -> Held:
         """Bring a workspace to change `seq`; the last vector wins when an id comes twice."""
         with self._writing, chroma_faults(remote=self._remote):
-            self._check_file()
+            self.check_directory()
             held = self._held.get(workspace) or Held(workspace)
             latest = dict(upserts)
             if not latest and workspace not in self._collections:
@@ -160,10 +169,10 @@ class Generation:
     def nearest(self, workspace: str, query: Vector, limit: int) -> Candidates | None:
         """Return up to `limit` nearest ids by cosine, best first; None when the workspace has no collection."""
         collection, held = self._collections.get(workspace), self._held.get(workspace)
-        if collection is None or held is None:
+        if collection is None or held is None or query.shape != (held.dim,):
             return None
         with chroma_faults(remote=self._remote):
-            self._check_file()
+            self.check_directory()
             found = collection.query(query_embeddings=query[None, :], n_results=limit, include=["distances"])
         # Chroma says cosine distance; from here on it is a score, higher is better.
         distances = (found["distances"] or [[]])[0]
@@ -180,6 +189,11 @@ class Generation:
         rows = found["embeddings"]
         stored = [] if rows is None else [np.asarray(row, np.float32) for row in rows]
         return dict(zip(found["ids"], stored, strict=True))
+
+    def check_directory(self) -> None:
+        """Fail when the files of this build were deleted or replaced: Chroma goes on with them, into nothing."""
+        if self._file != self._identity():
+            raise StorageError("the directory of the vector index is gone", code="damaged")
 
     def drop_others(self) -> None:
         """Delete the collections of this bank that belong to other builds."""
@@ -253,11 +267,6 @@ class Generation:
             self._collections[workspace] = known
         return known
 
-    def _check_file(self) -> None:
-        # Chroma goes on with files that were deleted under it, into nothing.
-        if self._file != self._identity():
-            raise StorageError("the directory of the vector index is gone", code="damaged")
-
     def _identity(self) -> tuple[int, int] | None:
         if not isinstance(self.at, Path):
             return None
@@ -273,7 +282,8 @@ def _upsert(collection: "Collection", held: Held, vectors: Mapping[str, Vector])
     known = collection.get(ids=ids, include=[])["ids"]
     collection.upsert(ids=ids, embeddings=np.stack([vectors[each] for each in ids]))
     new = set(ids).difference(known)
-    return replace(held, count=held.count + len(new), digest=merge_digests(held.digest, ids_digest(new)))
+    digest = merge_digests(held.digest, ids_digest(new))
+    return replace(held, count=held.count + len(new), digest=digest, dim=len(vectors[ids[0]]))
 
 
 def _delete(collection: "Collection", held: Held, ids: Sequence[str]) -> Held:
@@ -296,6 +306,7 @@ def _metadata(held: Held, build: Build) -> dict[str, str | int]:
         "count": held.count,
         "digest": held.digest,
         "removed": held.removed,
+        "dim": held.dim,
         "model_id": build.model_id,
     }
 
@@ -308,8 +319,9 @@ def _read_metadata(metadata: Mapping[str, object] | None) -> Held | None:
             "count": int(count),
             "digest": str(digest),
             "removed": int(removed),
+            "dim": int(dim),
         }:
-            return Held(workspace, applied, count, digest, removed)
+            return Held(workspace, applied, count, digest, removed, dim)
         case _:
             return None
 

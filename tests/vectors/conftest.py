@@ -3,13 +3,20 @@
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import anyio
 import numpy as np
 import pytest
+from sqlalchemy import Connection
 
+from reasoning_bank.records import Counters, Memory, MemoryItem, NewTrace, Trace
+from reasoning_bank.storage import embeddings, memories, traces, workspaces
+from reasoning_bank.storage.database import Database
+from reasoning_bank.storage.embeddings import EmbeddingRow
+from reasoning_bank.text.analyser import analyse
 from reasoning_bank.vectors.chroma import ChromaDBAdapter
 from reasoning_bank.vectors.connection import Cloud, Server
 from reasoning_bank.vectors.exact import ExactIndex
@@ -127,5 +134,72 @@ async def index(request: pytest.FixtureRequest, tmp_path: Path, bank_name: str) 
     adapter = ChromaDBAdapter(tmp_path / "vectors", at=at, batch_size=50, timeout_s=WAIT_S)
     assert await adapter.claim()
     await adapter.serve(await adapter.begin(Build(1, MODEL, bank_name)))
+    adapter.vouch()
     yield adapter
     await adapter.close()
+
+
+class Bank:
+    """A real bank on disk, with vectors made up instead of embedded."""
+
+    def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
+        self.now = now
+        self.database = Database(path, durability="process", now=now)
+
+    async def store(self, ids: Sequence[str], vectors: Vector | None, *, workspace: str = "w") -> None:
+        """Keep memories, and their vectors unless they are to be embedded later."""
+
+        def work(connection: Connection) -> None:
+            workspaces.ensure(connection, workspace, self.now())
+            trace = f"trace of {ids[0]}"
+            traces.insert(connection, Trace(trace, workspace, NewTrace("task"), self.now(), trace))
+            new = [self._memory(workspace, each, trace) for each in ids]
+            memories.insert(connection, new, [analyse(memory.item) for memory in new])
+
+        await self.database.write(work)
+        if vectors is not None:
+            await self.embed(ids, vectors, workspace=workspace)
+
+    async def embed(
+        self, ids: Sequence[str], vectors: Vector, *, workspace: str = "w", model: str = MODEL, active: bool = True
+    ) -> None:
+        """Keep vectors of memories that are there."""
+
+        def work(connection: Connection) -> None:
+            embeddings.register_model(connection, model, {}, self.now())
+            if active:
+                embeddings.activate(connection, model)
+            embeddings.put(connection, [_row(workspace, *each, model) for each in zip(ids, vectors, strict=True)])
+
+        await self.database.write(work)
+
+    async def forget(self, ids: Sequence[str], *, workspace: str = "w") -> None:
+        """Delete memories, softly."""
+        await self.database.write(lambda connection: memories.soft_delete(connection, workspace, ids, self.now()))
+
+    def _memory(self, workspace: str, memory_id: str, trace: str) -> Memory:
+        item, now = MemoryItem(memory_id), self.now()
+        return Memory(memory_id, workspace, trace, item, Counters(), now, now, memory_id)
+
+
+def _row(workspace: str, memory_id: str, vector: Vector, model: str) -> EmbeddingRow:
+    return EmbeddingRow(
+        memory_id=memory_id,
+        workspace=workspace,
+        field="text",
+        chunk=0,
+        model_id=model,
+        dim=len(vector),
+        precision="fp32",
+        content_hash=memory_id,
+        weight=1.0,
+        vector=vector.astype("<f4").tobytes(),
+    )
+
+
+@pytest.fixture
+async def bank(data_dir: Path, now: Callable[[], datetime]) -> AsyncIterator[Bank]:
+    """An open, empty bank."""
+    bank = Bank(data_dir / "bank.db", now)
+    async with bank.database:
+        yield bank
