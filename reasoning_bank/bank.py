@@ -17,7 +17,8 @@ from typing import Literal, Self, TypeVar
 import anyio
 import anyio.to_thread
 
-from reasoning_bank import reports
+from reasoning_bank import diagnosis, reports
+from reasoning_bank.diagnosis import Check
 from reasoning_bank.errors import InputError, NotFoundError, StorageError
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.opening import Clockwork, Rooms, clockwork, open_rooms
@@ -45,6 +46,8 @@ from reasoning_bank.storage import embeddings, feedback, memories, tokens, trace
 from reasoning_bank.storage.tokens import Token
 from reasoning_bank.text.sanity import clean_text, required_text
 from reasoning_bank.transfer.identity import identified
+
+__all__ = ["Check", "ReasoningBank"]
 
 T = TypeVar("T")
 
@@ -270,6 +273,10 @@ class ReasoningBank:
     async def workspaces(self) -> list[dict[str, JsonValue]]:
         """Every workspace with what it holds."""
         return await self.rooms.database.read(reports.workspace_rows)
+
+    async def diagnose(self) -> list[Check]:
+        """Every part of the bank looked at, with what to do where it is not well; see `reasoning-bank doctor`."""
+        return await diagnosis.diagnose(self.rooms, self.settings, now=self._clock.now())
 
     # Upkeep
 
