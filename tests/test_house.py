@@ -132,10 +132,12 @@ def test_the_environment_is_read_in_the_named_files_only() -> None:
     assert reading == ENVIRONMENT
 
 
-@cache
+homes = cache(packages_distributions)
+
+
 def distributions(module: str) -> set[str]:
     """Names of the distributions that a module belongs to, or comes with."""
-    named = {home.lower().replace("_", "-") for home in packages_distributions().get(module, [module])}
+    named = {home.lower().replace("_", "-") for home in homes().get(module, [module])}
     return {COMES_WITH.get(name, name) for name in named}
 
 
