@@ -4,7 +4,7 @@ A corpus is a snapshot: readers need no lock and see one moment. `grown` and `em
 the last, sharing all that stays the same. A changed memory gets a new row, and its old row dies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +30,8 @@ OUTCOMES: tuple[Outcome, ...] = ("unknown", "success", "failure", "partial")
 
 BoolArray = NDArray[np.bool_]
 _TITLE = KINDS.index("title")
+# Blocks stay in the processor's cache; three copies of 100,000 vectors at once would be half a gigabyte.
+_NORMS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +128,15 @@ class Corpus:
         return rows[rows >= 0]
 
     def products(self, query: FloatArray, rows: IntArray | None = None) -> Scores:
-        """Float64 q·x of every row, or of `rows`; nan where a row is -1, dead or has no vector."""
+        """Float64 q·x of every row, or of `rows`; nan where a row is dead or has no vector.
+
+        Some row must have a vector.
+        """
         if rows is None:
-            scores = np.append(self.view.scores(query), np.float32(np.nan))
-            return scores[self.vector_rows].astype(np.float64)
-        places = np.append(self.vector_rows, -1)[rows]
-        return self.view.scores(query, places).astype(np.float64)
+            scores = self.view.scores(query)[self.vector_rows].astype(np.float64)
+            scores[self.vector_rows < 0] = np.nan
+            return scores
+        return self.view.scores(query, self.vector_rows[rows]).astype(np.float64)
 
     def vector_norms(self, rows: IntArray) -> Scores:
         """(m,) float64 length of each row's vector, nan where it has none."""
@@ -186,6 +191,8 @@ def grown(corpus: Corpus, matrix: VectorMatrix, batch: Batch, *, gone: Sequence[
     live[dead] = False
     columns, segments, titled = corpus.columns, corpus.segments, corpus.titled
     if batch.ids:
+        # What a patch that failed half-way left behind.
+        del names.ids[first:]
         table = unpack_terms(batch.terms)
         columns = _joined(columns, _columns(batch, table, names))
         segments = add_segment(segments, build_segment(table, first))
@@ -209,25 +216,27 @@ def grown(corpus: Corpus, matrix: VectorMatrix, batch: Batch, *, gone: Sequence[
     return _with_norms(grown_corpus, touched=np.arange(first, len(live)), previous=corpus.order)
 
 
-def embedded(corpus: Corpus, matrix: VectorMatrix, ids: Sequence[str], vectors: FloatArray) -> Corpus:
+def embedded(corpus: Corpus, matrix: VectorMatrix, blocks: Iterable[tuple[Sequence[str], FloatArray]]) -> Corpus:
     """The corpus with vectors for some of its memories; vectors of unknown ids are ignored.
 
     Args:
         corpus: the snapshot to go on from.
         matrix: where the workspace's vectors are kept; patched here.
-        ids: (m,) memories, each at most once.
-        vectors: (m, dim) float32.
+        blocks: (ids, (m, dim) float32 vectors); each id at most once.
     """
-    rows = np.array([corpus.row_of(each) for each in ids], dtype=np.int64)
-    known = np.flatnonzero(rows >= 0)
-    if not len(known):
-        return corpus
-    known_ids = [ids[place] for place in known.tolist()]
-    matrix.upsert(known_ids, vectors[known])
     vector_rows = corpus.vector_rows.copy()
-    vector_rows[rows[known]] = matrix.view.rows_of(known_ids)
+    touched: list[IntArray] = []
+    for ids, vectors in blocks:
+        rows = np.array([corpus.row_of(each) for each in ids], dtype=np.int64)
+        known = np.flatnonzero(rows >= 0)
+        known_ids = [ids[place] for place in known.tolist()]
+        matrix.upsert(known_ids, vectors[known])
+        vector_rows[rows[known]] = matrix.view.rows_of(known_ids)
+        touched.append(rows[known])
+    if not touched:
+        return corpus
     next_corpus = replace(corpus, view=matrix.view, vector_rows=vector_rows)
-    return _with_norms(next_corpus, touched=rows[known], previous=corpus.order)
+    return _with_norms(next_corpus, touched=np.concatenate(touched), previous=corpus.order)
 
 
 def _columns(batch: Batch, table: TermTable, names: Names) -> Columns:
@@ -264,24 +273,24 @@ def _joined(left: Columns, right: Columns) -> Columns:
 def _with_norms(corpus: Corpus, *, touched: IntArray, previous: Order) -> Corpus:
     """The corpus with smoothed lengths made anew where a row, its vector or a neighbour changed."""
     order = corpus.order
-    if not len(order.rows):
+    if not len(order.rows) or not corpus.view.size:
         return corpus
     old = len(previous.before)
     moved = np.flatnonzero((order.before[:old] != previous.before) | (order.after[:old] != previous.after))
     # A row that lost its neighbour is `moved`; one whose neighbour got another vector is beside a touched row.
     near = np.concatenate([touched, order.before[touched], order.after[touched], moved])
-    rows = np.unique(near[near >= 0])
+    rows = np.intersect1d(near, order.rows)
     norms = corpus.smooth_norms.copy()
-    norms[rows] = smoothed_norms(
-        _vectors(corpus, rows), _vectors(corpus, order.before[rows]), _vectors(corpus, order.after[rows])
-    )
+    for start in range(0, len(rows), _NORMS_AT_ONCE):
+        some = rows[start : start + _NORMS_AT_ONCE]
+        beside = _vectors(corpus, order.before[some]), _vectors(corpus, order.after[some])
+        norms[some] = smoothed_norms(_vectors(corpus, some), *beside)
     return replace(corpus, smooth_norms=norms)
 
 
 def _vectors(corpus: Corpus, rows: IntArray) -> FloatArray:
     """(m, dim) vectors of rows, zeros where the row is -1 or has none."""
-    places = np.append(corpus.vector_rows, -1)[rows]
-    known = places >= 0
-    vectors = np.zeros((len(rows), corpus.view.vectors(np.empty(0, np.intp)).shape[1]), np.float32)
-    vectors[known] = corpus.view.vectors(places[known])
+    places = np.where(rows < 0, -1, corpus.vector_rows[rows])
+    vectors = corpus.view.vectors(places)
+    vectors[places < 0] = 0.0
     return vectors

@@ -27,13 +27,22 @@ def z_scores(values: Scores, among: Mask) -> Scores:
         values: (n,) scores; nan where unknown (a memory not yet embedded), which becomes 0: neither for nor against.
         among: (n,) True for candidates, None for all. Others get numbers that mean nothing.
     """
-    known = ~np.isnan(values)
-    chosen = values[known] if among is None else values[known & among]
-    spread = float(chosen.std()) if len(chosen) else 0.0
-    # Rounding alone makes equal scores differ by some 1e-16 of their size; that is no evidence.
-    if spread <= 1e-9 * max(1.0, float(np.abs(chosen).max(initial=0.0))):
+    unknown = np.isnan(values)
+    anything_unknown = bool(unknown.any())
+    chosen = values if among is None else values[among]
+    if anything_unknown:
+        chosen = chosen[~np.isnan(chosen)]
+    if not len(chosen):
         return np.zeros_like(values)
-    return np.where(known, (values - chosen.mean()) / spread, 0.0)
+    mean = chosen.mean()
+    spread = float(np.sqrt(np.square(chosen - mean).mean()))
+    # Rounding alone makes equal scores differ by some 1e-16 of their size; that is no evidence.
+    if spread <= 1e-9 * max(1.0, float(np.abs(chosen).max())):
+        return np.zeros_like(values)
+    result = (values - mean) / spread
+    if anything_unknown:
+        result[unknown] = 0.0
+    return result
 
 
 def code_degree(dense: Scores, lexical: Scores, code_share: NDArray[np.float32]) -> float:
@@ -44,9 +53,9 @@ def code_degree(dense: Scores, lexical: Scores, code_share: NDArray[np.float32])
         lexical: (n,) BM25 of the candidates.
         code_share: (n,) share of code punctuation in each candidate's text.
     """
-    by_meaning = best_rows(np.nan_to_num(dense, nan=-np.inf), _LOOKED_AT)
-    by_words = best_rows(lexical, _LOOKED_AT)
-    best = np.union1d(by_meaning[~np.isnan(dense[by_meaning])], by_words[lexical[by_words] > 0])
+    by_meaning = best_rows(np.where(np.isnan(dense), -np.inf, dense), _LOOKED_AT)
+    by_words = best_rows(np.where(lexical > 0, lexical, -np.inf), _LOOKED_AT)
+    best = np.union1d(by_meaning, by_words)
     return min(1.0, float(code_share[best].mean()) / FULL_CODE_SHARE) if len(best) else 0.0
 
 
@@ -64,7 +73,11 @@ def fuse(dense: Scores, lexical: Scores, identifiers: Scores, *, degree: float) 
 
 
 def best_rows(scores: Scores, limit: int) -> NDArray[np.intp]:
-    """Rows of the highest scores, in no order; all when there are no more than `limit`."""
-    if len(scores) <= limit:
-        return np.arange(len(scores), dtype=np.intp)
-    return np.argpartition(scores, -limit)[-limit:]
+    """Rows of the `limit` highest scores, in no order, and all that are as good as the last of them; never -inf."""
+    # Taken out first: a selection among many equal values is slow.
+    usable = np.flatnonzero(scores > -np.inf)
+    if limit >= len(usable):
+        return usable
+    values = scores[usable]
+    # partition runs on vector instructions, argpartition does not: ten times faster at 100,000 rows.
+    return usable[values >= np.partition(values, len(values) - limit)[len(values) - limit]]

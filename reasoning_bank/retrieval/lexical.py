@@ -156,5 +156,5 @@ def _coverage(
     return held / asked if asked else held
 
 
-def _sums(rows: IntArray, points: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+def _sums(rows: NDArray[np.int32], points: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     return np.bincount(rows, points, minlength=size).astype(np.float64, copy=False)

@@ -105,12 +105,8 @@ def rank(
 
 def best_first(corpus: Corpus, scores: Scores, limit: int) -> IntArray:
     """Rows by descending score, ties by id, whatever order the rows are in; rows at -inf are left out."""
-    rows = best_rows(scores, limit)
-    if limit < len(scores):
-        # Everything as good as the last place stays in until the ids decide.
-        rows = np.flatnonzero(scores >= scores[rows].min())
+    usable: list[int] = best_rows(scores, limit).tolist()
     ids = corpus.names.ids
-    usable: list[int] = rows[~np.isneginf(scores[rows])].tolist()
     keyed = ((-float(scores[row]), ids[row], row) for row in usable)
     return np.array([row for _, _, row in nsmallest(limit, keyed)], dtype=np.int64)
 
@@ -142,8 +138,8 @@ def _evidence_near(
 ) -> _Evidence:
     """Evidence where an index named the nearest: they, the best by keyword and the neighbours of both are scored."""
     candidates = np.arange(corpus.size) if scope.mask is None else np.flatnonzero(scope.mask)
-    by_words = best_rows(lexical.text, KEYWORD_CANDIDATES)
-    chosen = _with_neighbours(corpus, np.concatenate([near, by_words[lexical.text[by_words] > 0]]))
+    by_words = best_rows(np.where(lexical.text > 0, lexical.text, -np.inf), KEYWORD_CANDIDATES)
+    chosen = _with_neighbours(corpus, np.concatenate([near, by_words]))
     sample = candidates[:: max(1, len(candidates) // STATISTICS_SAMPLE)]
     scored = np.union1d(chosen, _with_neighbours(corpus, sample))
     products = np.full(corpus.size, np.nan)

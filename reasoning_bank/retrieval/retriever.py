@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -104,7 +105,8 @@ class Retriever:
         self._index = index
         self._queries = caches.queries
         self._options = options or RetrievalOptions()
-        self._count_tokens = count_tokens
+        # The same memories are answered again and again: their tokens are counted once.
+        self._count_tokens = lru_cache(maxsize=1024)(count_tokens)
         self._now = now
         self._workspaces = Workspaces(database, memory_cache=caches.memories, kept=self._options.workspaces)
 

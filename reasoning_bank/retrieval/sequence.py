@@ -30,12 +30,14 @@ class Order:
         before, after: (n,) row of the neighbour one position away in the same session, -1 for none.
         rows: (m,) rows that belong to a session, grouped by session.
         starts: (s,) where each session begins in `rows`.
+        session: (m,) number of the session of each of `rows`, by its place in `starts`.
     """
 
     before: IntArray
     after: IntArray
     rows: IntArray
     starts: IntArray
+    session: IntArray
 
 
 def find_order(sessions: IntArray, positions: NDArray[np.float64], live: NDArray[np.bool_]) -> Order:
@@ -55,7 +57,13 @@ def find_order(sessions: IntArray, positions: NDArray[np.float64], live: NDArray
     before[rows[adjacent + 1]] = rows[adjacent]
     is_first = np.ones(len(rows), dtype=bool)
     is_first[1:] = group[1:] != group[:-1]
-    return Order(before, after, rows, np.flatnonzero(is_first).astype(np.int64))
+    return Order(
+        before,
+        after,
+        rows,
+        starts=np.flatnonzero(is_first).astype(np.int64),
+        session=np.cumsum(is_first) - 1,
+    )
 
 
 def smoothed(dense: Scores, order: Order, norms: NDArray[np.float32]) -> Scores:
@@ -69,7 +77,7 @@ def smoothed(dense: Scores, order: Order, norms: NDArray[np.float32]) -> Scores:
     rows = order.rows
     if not len(rows):
         return dense
-    padded = np.append(np.nan_to_num(dense), 0.0)
+    padded = np.append(np.where(np.isnan(dense), 0.0, dense), 0.0)
     beside = padded[order.before[rows]] + padded[order.after[rows]]
     result = dense.copy()
     # A memory without a vector stays unknown: nan plus anything is nan.
@@ -114,24 +122,22 @@ def shared_among_neighbours(scores: Scores, order: Order, asks: NDArray[np.bool_
             SECOND_NEIGHBOUR * padded[after_2],
         ]
     )
-    lifted[np.isneginf(scores[rows])] = -np.inf
+    lifted[scores[rows] == -np.inf] = -np.inf
     result = scores.copy()
-    result[rows] = lifted + SESSION * _session_best(lifted, order.starts)
+    result[rows] = lifted + SESSION * _session_best(lifted, order)
     return result
 
 
-def _session_best(scores: Scores, starts: IntArray) -> Scores:
+def _session_best(scores: Scores, order: Order) -> Scores:
     """(m,) mean of the three best scores of each row's session (of all it has, when fewer)."""
-    sizes = np.diff(np.append(starts, len(scores)))
-    session = np.repeat(np.arange(len(starts)), sizes)
-    rest, total, counted = scores.copy(), np.zeros(len(starts)), np.zeros(len(starts))
+    rest, places = scores.copy(), np.arange(len(scores))
+    total, counted = np.zeros(len(order.starts)), np.zeros(len(order.starts))
     for _ in range(_SESSION_BEST):
-        best = np.maximum.reduceat(rest, starts)
-        usable = ~np.isneginf(best)
+        best = np.maximum.reduceat(rest, order.starts)
+        usable = best > -np.inf
         total[usable] += best[usable]
         counted += usable
-        at_best = np.flatnonzero(rest == best[session])
-        # Equal scores are counted one at a time: only the first of each session is taken out.
-        _, first = np.unique(session[at_best], return_index=True)
-        rest[at_best[first]] = -np.inf
-    return (total / np.maximum(counted, 1))[session]
+        # Equal scores count one at a time: only the first of each session is taken out.
+        at_best = np.where(rest == best[order.session], places, len(scores))
+        rest[np.minimum.reduceat(at_best, order.starts)] = -np.inf
+    return (total / np.maximum(counted, 1))[order.session]

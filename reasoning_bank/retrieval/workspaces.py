@@ -8,8 +8,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from typing import cast
 
 import numpy as np
@@ -17,14 +15,13 @@ from sqlalchemy import Connection
 
 from reasoning_bank.cache.memory import MemoryCache
 from reasoning_bank.records import Memory, Outcome
+from reasoning_bank.retrieval.composition import composed
 from reasoning_bank.retrieval.corpus import Batch, Corpus, embedded, empty_corpus, grown
-from reasoning_bank.retrieval.postings import FloatArray
 from reasoning_bank.storage import changes, embeddings, memories
 from reasoning_bank.storage.database import Database
-from reasoning_bank.storage.embeddings import StoredVector
 from reasoning_bank.storage.memories import IndexRow
 from reasoning_bank.text.analyser import ANALYSER_VERSION, analyse
-from reasoning_bank.vectors.exact import VectorMatrix, compose
+from reasoning_bank.vectors.exact import VectorMatrix
 
 _CHANGES_AT_ONCE = 10_000
 _RELOAD_ABOVE_CHANGES = 20_000
@@ -164,7 +161,7 @@ class Workspaces:
 
 
 def _is_worn(corpus: Corpus) -> bool:
-    dead = corpus.size - corpus.live_count
+    dead = max(corpus.size - corpus.live_count, corpus.view.size - corpus.view.live_count)
     return dead > _RELOAD_ABOVE_DEAD_ROWS and dead > corpus.live_count
 
 
@@ -184,7 +181,7 @@ def _loaded(connection: Connection, workspace: str, matrix: VectorMatrix, space:
     corpus = grown(empty_corpus(matrix), matrix, _batch(connection, workspace, rows))
     if space is None:
         return corpus
-    return _with_vectors(corpus, matrix, embeddings.load(connection, workspace, space.model_id), space)
+    return embedded(corpus, matrix, composed(embeddings.load(connection, workspace, space.model_id), space.dim))
 
 
 def _patched(
@@ -205,7 +202,7 @@ def _patched(
     moved = list({change.memory_id for change in changed if change.op != "counters"})
     if space is None or not moved:
         return corpus
-    return _with_vectors(corpus, matrix, embeddings.load(connection, workspace, space.model_id, moved), space)
+    return embedded(corpus, matrix, composed(embeddings.load(connection, workspace, space.model_id, moved), space.dim))
 
 
 def _batch(connection: Connection, workspace: str, rows: Sequence[IndexRow]) -> Batch:
@@ -232,23 +229,3 @@ def _terms(connection: Connection, workspace: str, rows: Sequence[IndexRow]) -> 
     items = memories.by_ids(connection, workspace, outdated)
     anew = {each: analyse(memory.item).packed() for each, memory in items.items()}
     return [anew.get(row.id, row.terms) for row in rows]
-
-
-def _with_vectors(corpus: Corpus, matrix: VectorMatrix, stored: Iterable[StoredVector], space: VectorSpace) -> Corpus:
-    """The corpus with the composed vector of each memory; parts of one memory come together."""
-    groups = [(each, list(parts)) for each, parts in groupby(stored, key=attrgetter("id"))]
-    if not groups:
-        return corpus
-    vectors = np.empty((len(groups), space.dim), np.float32)
-    alone = [place for place, (_, parts) in enumerate(groups) if len(parts) == 1]
-    # Most memories have one vector: those are taken together, without a loop over numbers.
-    vectors[alone] = _rows([groups[place][1][0].vector for place in alone], space.dim)
-    for place, (_, parts) in enumerate(groups):
-        if len(parts) > 1:
-            rows = _rows([part.vector for part in parts], space.dim)
-            vectors[place] = compose((part.field, part.weight, row) for part, row in zip(parts, rows, strict=True))
-    return embedded(corpus, matrix, [each for each, _ in groups], vectors)
-
-
-def _rows(blobs: Sequence[bytes], dim: int) -> FloatArray:
-    return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), dim)
