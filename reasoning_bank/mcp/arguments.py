@@ -6,7 +6,7 @@ texts would echo the value and a pydantic address; these name the field, the pro
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -171,7 +171,7 @@ def _fields_at(owner: Sequence[int | str], model: type[BaseModel]) -> list[str]:
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    for argument in getattr(annotation, "__args__", ()):
+    for argument in get_args(annotation):
         yield from _models_in(argument)
 
 

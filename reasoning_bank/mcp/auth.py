@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Literal
+from typing import Literal, cast
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -85,7 +85,7 @@ def current_caller() -> Caller:
 def bind_caller(own_workspace: str, request: object) -> None:
     """Makes the sender of `request` (an HTTP request, None on stdio) the current caller of this task."""
     scope = getattr(request, "scope", None)
-    grant = scope.get(SCOPE_KEY) if isinstance(scope, dict) else None
+    grant = cast("Scope", scope).get(SCOPE_KEY) if isinstance(scope, dict) else None
     _CALLER.set(Caller(own_workspace, grant if isinstance(grant, Grant) else None))
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import anyio
 
-from reasoning_bank.errors import NotFoundError, ReasoningBankError
+from reasoning_bank.errors import InputError, NotFoundError, ReasoningBankError
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.records import (
     Compression,
@@ -80,6 +80,9 @@ class StandInBank:
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 
+    def context_block(self, found: Sequence[RetrievedMemory], *, token_budget: int) -> str:
+        return "\n".join(f"{hit.memory.item.title}: {hit.memory.item.content}" for hit in found)[: token_budget * 8]
+
     def add(self, item: MemoryItem, *, workspace: str = "default", id: str | None = None) -> Memory:
         id = id or f"m{len(self.memories) + 1}"
         trace = Trace(f"t-{id}", workspace, NewTrace(task=item.text or item.title), LONG_AGO, "hash")
@@ -111,13 +114,15 @@ class StandInBank:
     async def retrieve(self, workspace: str, query: Query) -> Retrieval:
         await self._reached()
         self.queries.append((workspace, query))
+        if query.k > 100:
+            raise InputError(f"k is {query.k}, the limit is 100")
         words = set(query.task.lower().split())
         found = [
             RetrievedMemory(memory, 0.9, "This failed before." if memory.item.outcome == "failure" else None)
             for (owner, _), memory in self.memories.items()
             if owner == workspace and words & set(f"{memory.item.text} {memory.item.title}".lower().split())
         ][: query.k]
-        context = "\n".join(f"{hit.memory.item.title}: {hit.memory.item.content}" for hit in found)
+        context = self.context_block(found, token_budget=query.token_budget)
         return Retrieval(tuple(found), context, 0, (), "none", {"total": 1.234})
 
     async def get_memories(self, workspace: str, ids: Sequence[str]) -> list[Detail]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -22,7 +23,10 @@ from tests.mcp.standin import StandInBank
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LESSON = MemoryItem(text="parse dates", title="Parse dates strictly", content="Use ISO.")
-META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+META: dict[str, object] = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
 JSON_HEADERS = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 
 
@@ -33,7 +37,13 @@ def token(workspace: str, *scopes: str) -> Token:
 @asynccontextmanager
 async def serving(bank: StandInBank, settings: Settings) -> AsyncGenerator[str]:
     application = await asyncio.to_thread(build_application, lambda: bank, settings)  # pyright: ignore[reportArgumentType]
-    listener = listen(settings.http)
+    with listen(settings.http) as listener:
+        async with running(application, listener) as url:
+            yield url
+
+
+@asynccontextmanager
+async def running(application: Any, listener: socket.socket) -> AsyncGenerator[str]:
     server = uvicorn.Server(uvicorn.Config(application, log_config=None, ws="none", lifespan="on"))
     task = asyncio.create_task(server.serve([listener]))
     async with asyncio.timeout(10):
@@ -130,7 +140,7 @@ async def test_bad_requests_have_their_codes(bank: StandInBank, http_settings: S
 
 async def test_a_lone_surrogate_in_a_valid_request_is_answered(bank: StandInBank, http_settings: Settings) -> None:
     headers, _ = modern("tools/call", name="retrieve_memory")
-    call = {"name": "retrieve_memory", "arguments": {"task": "SURROGATE"}, "_meta": META}
+    call: dict[str, object] = {"name": "retrieve_memory", "arguments": {"task": "SURROGATE"}, "_meta": META}
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}).replace(
         "SURROGATE", "\\ud800"
     )
@@ -160,7 +170,7 @@ async def test_a_required_token_is_asked_for_in_the_standard_way(bank: StandInBa
                 None,
                 bearer("bad"),
                 {"authorization": "Basic Z29vZA=="},
-                {"authorization": "Bearer "},
+                {"authorization": "Bearer"},
                 bearer("good"),
             )
         ]

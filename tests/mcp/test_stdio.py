@@ -208,7 +208,7 @@ def test_a_cancelled_call_is_not_waited_for_at_the_end(process: Process) -> None
 
 
 def test_a_modern_request_needs_no_handshake(process: Process) -> None:
-    meta = {
+    meta: dict[str, object] = {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
     }

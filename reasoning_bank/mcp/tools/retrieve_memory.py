@@ -1,7 +1,7 @@
 """`retrieve_memory`: the few memories that will help with a task, or none."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
@@ -9,10 +9,12 @@ from pydantic import BaseModel, Field
 from reasoning_bank.errors import InputError
 from reasoning_bank.mcp.answers import FoundMemory, compact_json, found_memory
 from reasoning_bank.mcp.arguments import Arguments
-from reasoning_bank.mcp.clipping import CountTokens
 from reasoning_bank.mcp.tool import Call, ToolSpec
 from reasoning_bank.records import Query, Retrieval
 from reasoning_bank.settings import Settings
+
+if TYPE_CHECKING:
+    from reasoning_bank.bank import ReasoningBank
 
 SMALLEST_CONTEXT_TOKENS = 80
 """With very many memories the list alone takes the budget; the best one is still worth its words."""
@@ -62,8 +64,6 @@ async def retrieve_memory(call: Call, arguments: RetrieveArguments) -> tuple[Ret
 
 def _query(arguments: RetrieveArguments, settings: Settings) -> Query:
     defaults = settings.retrieval
-    if arguments.k is not None and arguments.k > settings.limits.k:
-        raise InputError(f"`k` must be at most {settings.limits.k}")
     return Query(
         task=arguments.task,
         k=defaults.k if arguments.k is None else arguments.k,
@@ -106,15 +106,13 @@ def _within_budget(call: Call, retrieval: Retrieval, query: Query, *, full: bool
     left = budget - SLACK_TOKENS - count(compact_json(answer.model_dump(mode="json")))
     room = max(left // COPIES, SMALLEST_CONTEXT_TOKENS)
     fits = count(retrieval.context) <= room
-    context = retrieval.context if fits else _context(retrieval, room, count)
+    context = retrieval.context if fits else _context(call.bank, retrieval, room)
     return answer.model_copy(update={"context": context})
 
 
-def _context(retrieval: Retrieval, tokens: int, count: CountTokens) -> str:
-    from reasoning_bank.retrieval.context import context_block  # noqa: PLC0415 -- the rooms load after the handshake
-
+def _context(bank: "ReasoningBank", retrieval: Retrieval, tokens: int) -> str:
     shown = retrieval.memories[: max(tokens // FEWEST_TOKENS_EACH, 1)]
-    return context_block(shown, budget=tokens, count_tokens=count)
+    return bank.context_block(shown, token_budget=tokens)
 
 
 def _prose(answer: RetrieveAnswer) -> str:
