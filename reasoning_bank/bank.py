@@ -150,7 +150,7 @@ class ReasoningBank:
             NotFoundError: naming the ids this workspace does not have; nothing is counted then.
         """
         if note is not None:
-            note = self.rooms.redactor(workspace).text(clean_text(note, "note"), "note").text
+            note = await _in_thread(self._redacted, workspace, clean_text(note, "note"))
         with self.monitor.measure("rate_memory"):
             return await self.rooms.database.write(
                 lambda c: feedback.add(c, workspace, ids, verdict, now=self._clock.now(), note=note, actor=actor)
@@ -335,6 +335,9 @@ class ReasoningBank:
     async def verify_token(self, secret: str) -> Token | None:
         """The token of a secret, or None when it is unknown, expired or revoked."""
         return await self.rooms.database.read(lambda c: tokens.verify(c, secret, self._clock.now()))
+
+    def _redacted(self, workspace: str, note: str) -> str:
+        return self.rooms.redactor(workspace).text(note, "note").text
 
     def _check_size(self, query: Query) -> None:
         limits = self.settings.limits

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import cast
 
+import anyio.to_thread
+
 from reasoning_bank.assets import MINILM, Assets, ProgressCallback
 from reasoning_bank.background.tasks import Guarded
 from reasoning_bank.background.worker import Handler, OutboxWorker
@@ -109,7 +111,7 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
     models = await stack.enter_async_context(
         ModelSwitch(database, model, reopen=reopen, now=clock.now, owner=owner, poll_s=settings.background.poll_s)
     )
-    tokens = counter(settings.compression.tokenizer, assets.directory)
+    tokens = await anyio.to_thread.run_sync(counter, settings.compression.tokenizer, assets.directory)
     index = _index(settings)
     indexer = _indexer(settings, database, index, clock) if index is not None else None
     caches = RetrievalCaches(

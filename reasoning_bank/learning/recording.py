@@ -62,10 +62,7 @@ class _Call:
     drafts: tuple[MemoryItem, ...] | None
     items: Mapping[str, _Prepared]
     refused: tuple[StoredMemory, ...]
-
-    @property
-    def body_hash(self) -> str:
-        return _hash([_plain(self.report), None if self.drafts is None else [_plain(item) for item in self.drafts]])
+    body_hash: str
 
 
 class TraceRecorder:
@@ -136,9 +133,16 @@ class TraceRecorder:
         kept = admitted_trace(report, limits=self._limits, redactor=redactor)
         own = None if drafts is None else self._own(drafts, kept, redactor)
         items, refused = _gated(distil(kept) if own is None else own, kept)
-        derived = f"auto-{_hash([_plain(kept), own and [_plain(item) for item in own]])[:40]}"
-        prepared = {content_hash(item): _prepared(item) for item in items}
-        return _Call(workspace, key or derived, kept, own, prepared, refused if own is not None else ())
+        body_hash = _hash([_plain(kept), own and [_plain(item) for item in own]])
+        return _Call(
+            workspace=workspace,
+            key=key or f"auto-{body_hash[:40]}",
+            report=kept,
+            drafts=own,
+            items={content_hash(item): _prepared(item) for item in items},
+            refused=refused if own is not None else (),
+            body_hash=body_hash,
+        )
 
     def _own(self, drafts: Sequence[MemoryItem], report: NewTrace, redactor: Redactor) -> tuple[MemoryItem, ...]:
         """The assistant's own memories, each found by its title, its description and the task."""

@@ -76,7 +76,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout_s: float) 
 
 
 def _engine(connect: Callable[[], sqlite3.Connection], *, begin: str) -> Engine:
-    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, skip_autocommit_rollback=True)
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
 
     def begin_transaction(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
