@@ -4,8 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
+from reasoning_bank.mcp.arguments import Answer
 from reasoning_bank.mcp.clipping import CountTokens, clip, one_line
 from reasoning_bank.records import Counters, Genealogy, JsonValue, Memory, RetrievedMemory, Trace
 from reasoning_bank.text.sanity import strip_invisible
@@ -17,7 +16,7 @@ TRAJECTORY_CHARACTERS = 4_000
 """A longer trajectory is shown by its beginning; `bank://traces/{id}` holds it whole."""
 
 
-class Provenance(BaseModel):
+class Provenance(Answer):
     """Who put the words of a memory, how far they are trusted, and when."""
 
     origin: str
@@ -26,7 +25,7 @@ class Provenance(BaseModel):
     actor: str | None = None
 
 
-class FoundMemory(BaseModel):
+class FoundMemory(Answer):
     """A memory in the answer of a search; `content` only where it was asked for."""
 
     id: str

@@ -6,7 +6,8 @@ texts would echo the value and a pydantic address; these name the field, the pro
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast, get_args
+from types import NoneType, UnionType
+from typing import Any, Union, cast, get_args, get_origin
 
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,6 +19,14 @@ LONGEST_NAME = 40
 _NOT_FOR_MODELS = frozenset({"title", "additionalProperties", "minLength"})
 """Schema keys that only repeat what a model sees anyway; what they say is checked and explained regardless."""
 
+_JSON_TYPES: dict[object, str] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    list: "array",
+    NoneType: "null",
+}
 _KINDS = {
     "string_type": "text",
     "int_type": "an integer, without quotes",
@@ -39,16 +48,22 @@ _BOUNDS = {
 }
 
 
+class Answer(BaseModel):
+    """A structured answer of a tool; its validator is built with the first one, not at start."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+
 class Arguments(ArgModelBase):
     """Arguments of one tool; strict, nothing unknown, frozen."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class Part(BaseModel):
     """An object inside arguments, under the same rules."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 def explain_arguments(error: ValidationError, model: type[BaseModel], tool: str) -> str:
@@ -77,14 +92,14 @@ def output_schema(model: type[BaseModel]) -> Schema:
 
     The inner levels are models of ours; to publish them would cost every client hundreds of tokens.
     """
-    schema = model.model_json_schema(mode="serialization")
-    properties = {name: _kinds_of(part) for name, part in schema["properties"].items()}
-    return {"type": "object", "properties": properties, "required": schema.get("required", [])}
+    properties = {name: {"type": _json_types(field.annotation)} for name, field in model.model_fields.items()}
+    return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def _kinds_of(part: Schema) -> Schema:
-    kinds = [alternative.get("type", "object") for alternative in part.get("anyOf", [part])]
-    return {"type": kinds[0] if len(kinds) == 1 else kinds}
+def _json_types(annotation: object) -> str | list[str]:
+    if get_origin(annotation) in {UnionType, Union}:
+        return [str(_json_types(alternative)) for alternative in get_args(annotation)]
+    return _JSON_TYPES.get(get_origin(annotation) or annotation, "object")
 
 
 def _lean(schema: Schema) -> Schema:

@@ -11,10 +11,10 @@ from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from reasoning_bank.errors import ReasoningBankError
-from reasoning_bank.mcp.arguments import Arguments, Schema, explain_arguments, input_schema, output_schema
+from reasoning_bank.mcp.arguments import Answer, Arguments, Schema, explain_arguments, input_schema, output_schema
 from reasoning_bank.mcp.auth import Access, Caller, current_caller
 from reasoning_bank.mcp.errors import as_tool_error
 from reasoning_bank.mcp.opening import BankOpening
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 A = TypeVar("A", bound=Arguments)
-R = TypeVar("R", bound=BaseModel)
+R = TypeVar("R", bound=Answer)
 
 
 @dataclass(frozen=True, slots=True)

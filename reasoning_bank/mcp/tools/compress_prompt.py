@@ -3,9 +3,9 @@
 from typing import Annotated, Literal
 
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from reasoning_bank.mcp.arguments import Arguments
+from reasoning_bank.mcp.arguments import Answer, Arguments
 from reasoning_bank.mcp.tool import Call, ToolSpec
 from reasoning_bank.records import Compression
 
@@ -26,14 +26,14 @@ class CompressArguments(Arguments):
     detail: Literal["index", "full"] = "index"
 
 
-class Step(BaseModel):
+class Step(Answer):
     """One step of a compression and the tokens it saved."""
 
     name: str
     tokens_saved: int
 
 
-class CompressAnswer(BaseModel):
+class CompressAnswer(Answer):
     """Answer of `compress_prompt`; `kept` are [start, end) character offsets into the prompt."""
 
     text: str

@@ -3,9 +3,9 @@
 from typing import Annotated
 
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from reasoning_bank.mcp.arguments import Arguments
+from reasoning_bank.mcp.arguments import Answer, Arguments
 from reasoning_bank.mcp.tool import Call, ToolSpec
 
 
@@ -17,7 +17,7 @@ class ForgetArguments(Arguments):
     workspace: Annotated[str | None, Field(min_length=1)] = None
 
 
-class ForgetAnswer(BaseModel):
+class ForgetAnswer(Answer):
     """Answer of `forget_memory`."""
 
     id: str

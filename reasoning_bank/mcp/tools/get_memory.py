@@ -3,10 +3,10 @@
 from typing import Annotated, Any
 
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from reasoning_bank.mcp.answers import full_memory, genealogy, short_trace
-from reasoning_bank.mcp.arguments import Arguments
+from reasoning_bank.mcp.arguments import Answer, Arguments
 from reasoning_bank.mcp.tool import Call, ToolSpec
 
 
@@ -17,7 +17,7 @@ class GetArguments(Arguments):
     workspace: Annotated[str | None, Field(min_length=1)] = None
 
 
-class GetAnswer(BaseModel):
+class GetAnswer(Answer):
     """Answer of `get_memory`, in the order of the ids."""
 
     memories: list[dict[str, Any]]

@@ -3,10 +3,10 @@
 from typing import Annotated, Literal
 
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from reasoning_bank.mcp.answers import counters
-from reasoning_bank.mcp.arguments import Arguments
+from reasoning_bank.mcp.arguments import Answer, Arguments
 from reasoning_bank.mcp.tool import Call, ToolSpec
 
 
@@ -19,7 +19,7 @@ class RateArguments(Arguments):
     workspace: Annotated[str | None, Field(min_length=1)] = None
 
 
-class RateAnswer(BaseModel):
+class RateAnswer(Answer):
     """Answer of `rate_memory`: the new counters by memory id."""
 
     counters: dict[str, dict[str, int]]

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from reasoning_bank.errors import InputError
 from reasoning_bank.mcp.answers import FoundMemory, compact_json, found_memory
-from reasoning_bank.mcp.arguments import Arguments
+from reasoning_bank.mcp.arguments import Answer, Arguments
 from reasoning_bank.mcp.tool import Call, ToolSpec
 from reasoning_bank.records import Query, Retrieval
 from reasoning_bank.settings import Settings
@@ -43,7 +43,7 @@ class RetrieveArguments(Arguments):
     workspace: Annotated[str | None, Field(min_length=1)] = None
 
 
-class RetrieveAnswer(BaseModel):
+class RetrieveAnswer(Answer):
     """Answer of `retrieve_memory`."""
 
     memories: list[FoundMemory]

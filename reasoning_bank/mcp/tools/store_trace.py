@@ -3,9 +3,9 @@
 from typing import Annotated, Any, Literal
 
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import Field, JsonValue
 
-from reasoning_bank.mcp.arguments import Arguments, Part
+from reasoning_bank.mcp.arguments import Answer, Arguments, Part
 from reasoning_bank.mcp.tool import Call, ToolSpec
 from reasoning_bank.records import ErrorContext, MemoryItem, NewTrace, StoredMemory, StoreResult
 
@@ -47,7 +47,7 @@ class StoreArguments(Arguments):
     workspace: Annotated[str | None, Field(min_length=1)] = None
 
 
-class Stored(BaseModel):
+class Stored(Answer):
     """What became of one memory; `reason` is set unless it was created."""
 
     id: str | None
@@ -56,7 +56,7 @@ class Stored(BaseModel):
     reason: str | None
 
 
-class StoreAnswer(BaseModel):
+class StoreAnswer(Answer):
     """Answer of `store_trace`; durable when it arrives."""
 
     trace_id: str

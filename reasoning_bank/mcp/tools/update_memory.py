@@ -3,11 +3,11 @@
 from typing import Annotated, Any, Literal
 
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from reasoning_bank.errors import InputError
 from reasoning_bank.mcp.answers import full_memory
-from reasoning_bank.mcp.arguments import Arguments, Part
+from reasoning_bank.mcp.arguments import Answer, Arguments, Part
 from reasoning_bank.mcp.tool import Call, ToolSpec
 from reasoning_bank.mcp.tools.store_trace import DraftErrorContext
 
@@ -33,7 +33,7 @@ class UpdateArguments(Arguments):
     workspace: Annotated[str | None, Field(min_length=1)] = None
 
 
-class UpdateAnswer(BaseModel):
+class UpdateAnswer(Answer):
     """Answer of `update_memory`: the memory as it is now."""
 
     memory: dict[str, Any]
