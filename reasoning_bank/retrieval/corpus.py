@@ -128,15 +128,14 @@ class Corpus:
         return rows[rows >= 0]
 
     def products(self, query: FloatArray, rows: IntArray | None = None) -> Scores:
-        """Float64 q·x of every row, or of `rows`; nan where a row is dead or has no vector.
-
-        Some row must have a vector.
-        """
-        if rows is None:
-            scores = self.view.scores(query)[self.vector_rows].astype(np.float64)
-            scores[self.vector_rows < 0] = np.nan
-            return scores
-        return self.view.scores(query, self.vector_rows[rows]).astype(np.float64)
+        """Float64 q·x of every row, or of `rows`; nan where a row is dead or has no vector (yet)."""
+        wanted = self.vector_rows if rows is None else self.vector_rows[rows]
+        scores = np.full(len(wanted), np.nan)
+        known = wanted >= 0
+        if known.any():
+            every = rows is None
+            scores[known] = self.view.scores(query)[wanted[known]] if every else self.view.scores(query, wanted[known])
+        return scores
 
     def vector_norms(self, rows: IntArray) -> Scores:
         """(m,) float64 length of each row's vector, nan where it has none."""
