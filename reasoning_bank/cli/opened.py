@@ -49,10 +49,10 @@ def open_bank(settings: Settings) -> Generator[OpenBank]:
 
 def log_to_stderr(settings: Settings, *, at_least: int = logging.NOTSET) -> None:
     """Send log lines to stderr, secrets redacted; a command that prints a result logs only what is wrong."""
-    from reasoning_bank.privacy.redaction import RedactingFilter
+    from reasoning_bank.privacy.redaction import RedactingFilter, Redactor
 
     handler = logging.StreamHandler()
-    handler.addFilter(RedactingFilter())
+    handler.addFilter(RedactingFilter(Redactor()))
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level = max(logging.getLevelNamesMapping()[settings.log_level], at_least)
     logging.basicConfig(level=level, handlers=[handler], force=True)
