@@ -5,6 +5,7 @@ Chroma corrupts itself silently when two processes open one directory, so only t
 answers None and the caller searches exactly; `Indexer` opens, fills, replaces and drops builds in the background.
 """
 
+import contextlib
 import logging
 import re
 import shutil
@@ -22,7 +23,7 @@ from reasoning_bank.vectors.connection import Cloud, Server
 from reasoning_bank.vectors.generation import Build, Generation, Held
 from reasoning_bank.vectors.index import Candidates, IndexState, IndexStatus, Vector
 from reasoning_bank.vectors.ownership import Ownership
-from reasoning_bank.vectors.verification import verify_directory
+from reasoning_bank.vectors.verification import leave_clean, take_clean, verify_directory
 
 logger = logging.getLogger(__name__)
 
@@ -136,10 +137,11 @@ class ChromaDBAdapter:
 
     async def close(self) -> None:
         """Stop answering, give up ownership."""
-        generation, self._serving, self._status, self._owner = self._serving, None, "closed", False
+        generation, sound = self._serving, self._status == "ready"
+        self._serving, self._status, self._owner = None, "closed", False
         with anyio.CancelScope(shield=True):
             if generation is not None:
-                await anyio.to_thread.run_sync(generation.close)
+                await anyio.to_thread.run_sync(_close, generation, sound)
             await anyio.to_thread.run_sync(self._ownership.release)
 
     def get_cache_statistics(self) -> CacheStatistics:
@@ -176,7 +178,7 @@ class ChromaDBAdapter:
             raise StorageError("another process owns the vector index", code="locked")
         self._status = "building"
         try:
-            if isinstance(generation.at, Path):
+            if isinstance(generation.at, Path) and not await anyio.to_thread.run_sync(take_clean, generation.at):
                 await verify_directory(generation.at)
             await self._work(generation, partial(generation.open, count=owner), WORKING_S)
         except StorageError as error:
@@ -342,6 +344,14 @@ class ChromaDBAdapter:
         for number in self.numbers():
             if number != serving.build.number:
                 _remove(self._directory / f"{number:06d}")
+
+
+def _close(generation: Generation, sound: bool) -> None:
+    closed = generation.close()
+    if sound and closed and isinstance(generation.at, Path):
+        # A full disk or a directory that was taken away only means that the next owner looks for itself.
+        with contextlib.suppress(OSError):
+            leave_clean(generation.at)
 
 
 def _status_after(error: StorageError) -> IndexStatus:

@@ -202,20 +202,22 @@ class Generation:
             for collection in [each for each in self._all() if others.match(each.name)]:
                 client.delete_collection(collection.name)
 
-    def close(self) -> None:
-        """Disconnect, after a write in progress or a short wait; closing twice is fine."""
+    def close(self) -> bool:
+        """Disconnect, after a write in progress or a short wait; True when nothing was cut short. Twice is fine."""
         client, self._client = self._client, None
         if client is None:
-            return
+            return False
         finished = self._writing.acquire(timeout=CLOSING_S)
         try:
             with chroma_faults(remote=self._remote):
                 disconnect(client)
         except StorageError as error:
             logger.info("closing the vector index: %s", error)
+            return False
         finally:
             if finished:
                 self._writing.release()
+        return finished
 
     def _opened(self) -> "ClientAPI":
         if self._client is None:

@@ -1,4 +1,4 @@
-"""Trying a Chroma directory in a child process before this one opens it."""
+"""Trying a Chroma directory in a child process before this one opens it, unless it lies as it was left."""
 
 import json
 import subprocess
@@ -13,6 +13,26 @@ from reasoning_bank.vectors import verify
 
 VERIFYING_S = 60.0
 """Opening 100,000 vectors takes a second or two; what takes a minute hangs."""
+
+
+CLEAN = "left_clean.json"
+"""Size and time of every file when the directory was last closed in order; gone while it is open."""
+
+
+def leave_clean(directory: Path) -> None:
+    """Note how a directory was left, after it was closed in order."""
+    (directory / CLEAN).write_text(json.dumps(_files(directory)), encoding="utf-8")
+
+
+def take_clean(directory: Path) -> bool:
+    """Return whether a directory lies as `leave_clean` found it, once: a crash from here on leaves it in doubt."""
+    note = directory / CLEAN
+    try:
+        noted = json.loads(note.read_text(encoding="utf-8"))
+        note.unlink()
+    except (OSError, ValueError):
+        return False
+    return noted == _files(directory)
 
 
 async def verify_directory(directory: Path, *, timeout_s: float = VERIFYING_S) -> None:
@@ -46,6 +66,12 @@ async def _run(command: list[str], place: Path, timeout_s: float) -> tuple[int |
                 await process.wait()
             await process.aclose()
     return process.returncode, said
+
+
+def _files(directory: Path) -> dict[str, list[int]]:
+    found = sorted(each for each in directory.rglob("*") if each.is_file() and each.name != CLEAN)
+    status = {each.relative_to(directory).as_posix(): each.stat() for each in found}
+    return {name: [its.st_size, its.st_mtime_ns] for name, its in status.items()}
 
 
 def _absolute(directory: Path) -> Path | None:

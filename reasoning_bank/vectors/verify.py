@@ -19,6 +19,8 @@ SAMPLE = 50
 """Rows that have to find themselves, over all collections."""
 RUNAWAY = 10
 """link_lists.bin beyond this many times data_level0.bin is Chroma's known runaway growth."""
+HEADER_BYTES = 100
+"""What hnswlib writes into header.bin: of a shorter one it invents the rest, and the next write may be its last."""
 DAMAGED = 3
 
 
@@ -28,6 +30,7 @@ def check(directory: Path) -> list[str]:
     from chromadb.config import Settings  # noqa: PLC0415
 
     wrong = [f"{each.parent.name} grew out of bounds" for each in directory.glob("*/link_lists.bin") if _runaway(each)]
+    wrong += [f"{each.parent.name} is cut" for each in directory.glob("*/header.bin") if _is_cut(each)]
     client = chromadb.PersistentClient(path=directory, settings=Settings(anonymized_telemetry=False))
     collections = list(client.list_collections())
     for collection in collections:
@@ -63,6 +66,10 @@ def _faults(collection: "Collection", sample: int) -> Iterable[str]:
     # The search is approximate: one row in fifty may be missed by chance, two writers lose one in eight and more.
     if lost - zeros > len(chosen) // 20:
         yield f"{lost - zeros} of {len(chosen)} rows do not find themselves"
+
+
+def _is_cut(header: Path) -> bool:
+    return header.stat().st_size < HEADER_BYTES
 
 
 def _runaway(links: Path) -> bool:

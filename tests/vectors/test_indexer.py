@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
-import numpy as np
 import pytest
 
 from reasoning_bank.errors import StorageError
@@ -355,12 +354,14 @@ async def test_banks_on_one_server_do_not_meet(
                 assert [hit.id for hit in found.hits] == [own]
 
 
-async def test_a_build_with_too_many_dead_rows_is_replaced(bank: Bank, vectors_dir: Path) -> None:
-    count = 1600
-    await bank.store(ids_of(count), np.repeat(unit(1, 100), count // 100, axis=0))
+async def test_a_build_with_too_many_dead_rows_is_replaced(
+    bank: Bank, vectors_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reasoning_bank.vectors.indexer.WORN_AT_LEAST", 20)
+    await bank.store(ids_of(60), unit(1, 60))
     async with indexed(bank, vectors_dir) as (indexer, _):
         await indexer.turn()
-        await bank.forget(ids_of(1100))
+        await bank.forget(ids_of(25))
         await indexer.turn()
         assert indexer.report().generation == 1
         await bank.store(["more"], unit(2, 1))
