@@ -23,7 +23,7 @@ def create(database_path: Path, target: Path) -> Path:
     partial = target.with_name(target.name + ".partial")
     partial.unlink(missing_ok=True)
     try:
-        directory.prepare(partial)
+        directory.create_private(partial)
         _copy(database_path, partial)
         partial.rename(target)
     except sqlite3.Error as error:

@@ -1,9 +1,11 @@
 """The bank's directory and files: made private, and refused when they are someone else's."""
 
+import contextlib
 import errno
 import os
 import stat
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 from reasoning_bank.errors import StorageCode
@@ -20,36 +22,42 @@ def prepare(path: Path) -> None:
         StorageError: `foreign` for another user's or a world-writable directory, `read_only` or `full` when
             nothing can be created there.
     """
-    try:
+    with _typed_errors(path):
         path.parent.mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
         _refuse_foreign(path.parent)
-        _touch_private(path)
-    except PermissionError as error:
-        raise storage_error("read_only", f"Cannot create {path.name!r} in {str(path.parent)!r}") from error
-    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise storage_error("foreign", f"{str(path)!r} cannot be a bank") from error
-    except OSError as error:
-        raise storage_error(_os_error_code(error), f"Cannot create {path.name!r} in {str(path.parent)!r}") from error
+        try:
+            _create(path)
+        except FileExistsError:
+            if path.is_dir():
+                raise
+            _refuse_foreign(path)
+            _close_to_others(path)
 
 
-def private_file(path: Path) -> None:
-    """Creates a file only this user can read.
+def create_private(path: Path) -> None:
+    """Creates an empty file (0600) that must be new, and its directory (0700) when missing.
 
     Raises:
-        FileExistsError: when there is one already.
+        StorageError: when that cannot be done.
     """
+    with _typed_errors(path):
+        path.parent.mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        _create(path)
+
+
+def _create(path: Path) -> None:
+    # Created here, before SQLite opens it: a changed umask would change other threads' files too.
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE_FILE))
 
 
-def _touch_private(path: Path) -> None:
-    # Created here, before SQLite opens it: a changed umask would change other threads' files too.
+@contextlib.contextmanager
+def _typed_errors(path: Path) -> Generator[None]:
     try:
-        private_file(path)
-    except FileExistsError:
-        if path.is_dir():
-            raise
-        _refuse_foreign(path)
-        _close_to_others(path)
+        yield
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise storage_error("foreign", f"{str(path)!r} is in the way or no file") from error
+    except OSError as error:
+        raise storage_error(_os_error_code(error), f"Cannot create {path.name!r} in {str(path.parent)!r}") from error
 
 
 def _refuse_foreign(path: Path) -> None:

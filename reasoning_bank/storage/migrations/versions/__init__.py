@@ -1,0 +1,1 @@
+"""One file per schema revision, each leading from the one before."""
