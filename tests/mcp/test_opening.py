@@ -96,16 +96,18 @@ async def test_a_stopping_server_opens_nothing(bank: StandInBank) -> None:
         await opening.bank()
 
 
-async def test_listing_the_tools_starts_the_opening(server: Any, bank: StandInBank) -> None:
-    async with Client(server) as client:
+async def test_listing_the_tools_starts_the_opening(standin_server: Any, bank: StandInBank) -> None:
+    async with Client(standin_server) as client:
         await client.list_tools()
         assert bank.entered == 0  # the answer came first
         await until(lambda: bank.entered > 0)
 
 
-async def test_a_tool_says_what_to_do_about_a_bank_that_cannot_be_opened(server: Any, bank: StandInBank) -> None:
+async def test_a_tool_says_what_to_do_about_a_bank_that_cannot_be_opened(
+    standin_server: Any, bank: StandInBank
+) -> None:
     bank.opening_failures = [StorageError("/secret", code="read_only")]
-    async with Client(server) as client:
+    async with Client(standin_server) as client:
         result = await client.call_tool("retrieve_memory", {"task": "x"})
         assert result.is_error
         assert "data directory is read-only" in getattr(result.content[0], "text", "")

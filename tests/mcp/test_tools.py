@@ -1,55 +1,86 @@
-"""What a client sees of the tools, in both eras."""
+"""What a client sees of the tools over a real bank, in both eras."""
 
 from typing import Any
 
 import pytest
 from mcp import Client, MCPError
+from mcp.server import MCPServer
 
-from reasoning_bank.records import MemoryItem
-from tests.mcp.standin import StandInBank
+from reasoning_bank.mcp.auth import bind_caller
+from tests.mcp.speaking import LESSON, TASK, answer, refused, stored, text_of
 
-LESSON = MemoryItem(
-    text="parse dates in csv", title="Parse dates strictly", description="When a csv has dates", content="Use ISO."
-)
-
-
-def text_of(result: Any) -> str:
-    (block,) = result.content
-    return block.text
+MEMORY_KEYS = {
+    "id", "external_id", "title", "description", "content", "score", "outcome", "warning", "provenance",
+}  # fmt: skip
 
 
-async def test_a_stored_lesson_is_found_with_the_contract_keys(client: Client, bank: StandInBank) -> None:
-    bank.add(LESSON)
-    result = await client.call_tool("retrieve_memory", {"task": "parse dates"})
-    assert not result.is_error
-    assert result.structured_content is not None
-    assert set(result.structured_content) == {"memories", "context", "below_floor", "degraded", "timings_ms"}
-    (memory,) = result.structured_content["memories"]
-    assert set(memory) == {
-        "id", "external_id", "title", "description", "content", "score", "outcome", "warning", "provenance",
-    }  # fmt: skip
-    assert memory["content"] is None
-    assert text_of(result) == result.structured_content["context"]
+async def test_a_stored_lesson_is_found_with_the_contract_keys(client: Client) -> None:
+    memory_id = await stored(client)
+    result = await client.call_tool("retrieve_memory", {"task": TASK})
+    found = result.structured_content
+    assert found is not None
+    assert set(found) == {"memories", "context", "below_floor", "degraded", "timings_ms"}
+    (memory,) = found["memories"]
+    assert set(memory) == MEMORY_KEYS
+    assert (memory["id"], memory["title"], memory["content"]) == (memory_id, LESSON["title"], None)
+    assert 0.5 < memory["score"] <= 1
+    assert LESSON["content"] in found["context"]
+    assert text_of(result) == found["context"]
 
 
-async def test_detail_full_adds_the_content(client: Client, bank: StandInBank) -> None:
-    bank.add(LESSON)
-    result = await client.call_tool("retrieve_memory", {"task": "parse dates", "detail": "full"})
-    assert result.structured_content is not None
-    assert result.structured_content["memories"][0]["content"] == "Use ISO."
+async def test_detail_full_adds_the_content(client: Client) -> None:
+    await stored(client)
+    found = await answer(client, "retrieve_memory", task=TASK, detail="full")
+    assert found["memories"][0]["content"] == LESSON["content"]
 
 
 async def test_nothing_relevant_is_said_in_words(client: Client) -> None:
-    result = await client.call_tool("retrieve_memory", {"task": "anything"})
+    await stored(client)
+    result = await client.call_tool("retrieve_memory", {"task": "water the tomatoes"})
     assert result.structured_content is not None
     assert result.structured_content["memories"] == []
-    assert "work without one" in text_of(result)
+    assert result.structured_content["below_floor"] == 1
+    assert text_of(result).startswith("No memory is relevant enough to this task (1 fell below the floor)")
 
 
-async def test_the_defaults_of_a_search_come_from_the_settings(client: Client, bank: StandInBank) -> None:
-    await client.call_tool("retrieve_memory", {"task": "x"})
-    ((workspace, query),) = bank.queries
-    assert (workspace, query.k, query.token_budget, query.min_score) == ("default", 3, 800, None)
+async def test_a_floor_of_zero_returns_whatever_is_nearest(client: Client) -> None:
+    await stored(client)
+    found = await answer(client, "retrieve_memory", task="water the tomatoes", min_score=0)
+    assert len(found["memories"]) == 1
+
+
+async def test_a_lesson_from_a_failure_carries_its_warning(client: Client) -> None:
+    context = {"error_type": "ValueError", "failure_pattern": "guessed order", "corrective_guidance": "Ask for it."}
+    await stored(client, outcome="failure", memories=[{**LESSON, "error_context": context}])
+    found = await answer(client, "retrieve_memory", task=TASK)
+    assert found["memories"][0]["outcome"] == "failure"
+    assert "Ask for it." in found["memories"][0]["warning"]
+    assert (await answer(client, "retrieve_memory", task=TASK, include_failures=False))["memories"] == []
+    assert (await answer(client, "retrieve_memory", task=TASK, outcome="success"))["memories"] == []
+
+
+async def test_filters_narrow_the_search(client: Client) -> None:
+    await stored(client, tags=["csv"], domain="data")
+    for wanted, count in (
+        ({"tags": ["csv"]}, 1),
+        ({"tags": ["other"]}, 0),
+        ({"domain": "data"}, 1),
+        ({"domain": "x"}, 0),
+        ({"since": "2020-01-01"}, 1),
+        ({"since": "2999-01-01T00:00:00Z"}, 0),
+        ({"until": "1800-01-01"}, 0),
+    ):
+        found = await answer(client, "retrieve_memory", task=TASK, **wanted)
+        assert len(found["memories"]) == count, wanted
+
+
+async def test_workspaces_do_not_see_each_other(client: Client) -> None:
+    theirs = await stored(client, workspace="other")
+    assert (await answer(client, "retrieve_memory", task=TASK, min_score=0))["memories"] == []
+    assert theirs in await refused(client, "get_memory", ids=[theirs])
+    assert theirs in await refused(client, "rate_memory", ids=[theirs], verdict="helped")
+    assert theirs in await refused(client, "forget_memory", id=theirs)
+    assert len((await answer(client, "retrieve_memory", task=TASK, workspace="other"))["memories"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -57,7 +88,10 @@ async def test_the_defaults_of_a_search_come_from_the_settings(client: Client, b
     [
         ({}, "`task` is missing"),
         ({"task": 5}, "`task` must be text, got a number"),
+        ({"task": None}, "`task` must be text, got null"),
         ({"task": ""}, "`task` is empty"),
+        ({"task": " \n\t "}, "task is empty"),
+        ({"task": "a\x00b"}, "NUL"),
         ({"task": "x", "k": "5"}, "`k` must be an integer, without quotes, got text"),
         ({"task": "x", "k": True}, "`k` must be an integer, without quotes, got true or false"),
         ({"task": "x", "k": 0}, "`k` must be at least 1"),
@@ -75,39 +109,41 @@ async def test_the_defaults_of_a_search_come_from_the_settings(client: Client, b
         ({"task": "x", "query": "SECRET-VALUE"}, "'query' is not an argument of retrieve_memory; did you mean"),
         ({"task": "x", "taks": "SECRET-VALUE"}, "did you mean `task`?"),
         ({"task": "x", "include_failures": "true"}, "`include_failures` must be true or false, without quotes"),
+        ({"task": "x" * 70_000}, "70000 bytes, the limit is 65536"),
     ],
 )
 async def test_wrong_arguments_are_explained_and_never_echoed(
     client: Client, arguments: dict[str, Any], told: str
 ) -> None:
-    result = await client.call_tool("retrieve_memory", arguments)
-    assert result.is_error
-    assert told in text_of(result)
-    assert "SECRET-VALUE" not in text_of(result)
-    assert "pydantic" not in text_of(result)
-    assert "http" not in text_of(result)
+    text = await refused(client, "retrieve_memory", **arguments)
+    assert told in text
+    for leak in ("SECRET-VALUE", "pydantic", "http", "Error executing", "xxxx"):
+        assert leak not in text
 
 
 async def test_a_wrong_field_inside_a_draft_names_its_place_and_its_neighbours(client: Client) -> None:
     drafts = [{"title": "a", "content": "b"}, {"title": "a", "contents": "SECRET-VALUE"}]
-    result = await client.call_tool("store_trace", {"task": "x", "memories": drafts})
-    assert result.is_error
-    assert "`memories.1.content` is missing" in text_of(result)
-    assert "'contents' is not an argument of `memories.1`; did you mean `content`?" in text_of(result)
-    assert "SECRET-VALUE" not in text_of(result)
+    text = await refused(client, "store_trace", task="x", memories=drafts)
+    assert "`memories.1.content` is missing" in text
+    assert "'contents' is not an argument of `memories.1`; did you mean `content`?" in text
+    assert "SECRET-VALUE" not in text
 
 
 async def test_a_sixth_draft_is_refused(client: Client) -> None:
     drafts = [{"title": "a", "content": "b"}] * 6
-    result = await client.call_tool("store_trace", {"task": "x", "memories": drafts})
-    assert result.is_error
-    assert text_of(result) == "`memories` is too long: send at most 5 items"
+    assert (
+        await refused(client, "store_trace", task="x", memories=drafts)
+        == "`memories` is too long: send at most 5 items"
+    )
 
 
-async def test_null_for_an_argument_that_may_be_left_out_means_left_out(client: Client, bank: StandInBank) -> None:
-    result = await client.call_tool("retrieve_memory", {"task": "x", "k": None, "tags": None, "workspace": None})
-    assert not result.is_error
-    assert bank.queries[0][1].k == 3
+async def test_many_problems_are_told_in_a_few_words(client: Client) -> None:
+    text = await refused(client, "retrieve_memory", **{f"wrong{number}": 1 for number in range(20)})
+    assert text.endswith("; and 16 more problems")
+
+
+async def test_null_for_an_argument_that_may_be_left_out_means_left_out(client: Client) -> None:
+    await answer(client, "retrieve_memory", task="x", k=None, tags=None, workspace=None, token_budget=None)
 
 
 async def test_an_unknown_tool_is_a_protocol_error(client: Client) -> None:
@@ -117,71 +153,107 @@ async def test_an_unknown_tool_is_a_protocol_error(client: Client) -> None:
     assert "retrieve_memory" in caught.value.error.message
 
 
-async def test_a_bug_is_hidden_from_the_client(client: Client, bank: StandInBank) -> None:
-    bank.failing = RuntimeError("secret path /home/someone")
-    result = await client.call_tool("get_memory", {"ids": ["m1"]})
-    assert result.is_error
-    assert "secret" not in text_of(result)
+async def test_store_without_lessons_distils_by_rules_and_asks_for_better_ones(client: Client) -> None:
+    result = await client.call_tool("store_trace", {"task": TASK, "outcome": "success"})
+    told = result.structured_content
+    assert told is not None
+    assert set(told) >= {"trace_id", "memories", "distillation", "distil_request", "idempotency_key"}
+    assert told["distil_request"]["instructions"]
+    assert told["idempotency_key"] in text_of(result)
+    assert told["distil_request"]["instructions"] in text_of(result)
 
 
-async def test_store_answers_with_ids_and_asks_for_lessons(client: Client) -> None:
-    result = await client.call_tool("store_trace", {"task": "fix the build", "outcome": "failure"})
+async def test_the_request_for_lessons_can_be_answered_with_the_same_key(client: Client) -> None:
+    first = await answer(client, "store_trace", task=TASK, outcome="success")
+    key = first["idempotency_key"]
+    second = await answer(client, "store_trace", task=TASK, outcome="success", memories=[LESSON], idempotency_key=key)
+    assert second["trace_id"] == first["trace_id"]
+    assert [memory["action"] for memory in second["memories"]] == ["created"]
+    assert second["distil_request"] is None
+
+
+async def test_a_retry_returns_the_same_ids(client: Client) -> None:
+    calls = [{"task": TASK, "outcome": "success", "memories": [LESSON], "idempotency_key": "k1"}] * 2
+    first, second = [await answer(client, "store_trace", **call) for call in calls]
+    assert (second["trace_id"], second["memories"]) == (first["trace_id"], first["memories"])
+    assert (first["replayed"], second["replayed"]) == (False, True)
+
+
+async def test_a_memory_is_read_in_full_with_its_trace(client: Client) -> None:
+    memory_id = await stored(client, trajectory=[{"step": "look"}, {"step": "fix"}], tags=["csv"])
+    (memory,) = (await answer(client, "get_memory", ids=[memory_id]))["memories"]
+    assert (memory["content"], memory["tags"]) == (LESSON["content"], ["csv"])
+    assert memory["trace"]["trajectory"] == [{"step": "look"}, {"step": "fix"}]
+    assert memory["genealogy"] == {
+        "id": memory_id, "trace_id": memory["trace"]["id"],
+        "parents": [], "children": [], "supersedes": [], "superseded_by": None,
+    }  # fmt: skip
+
+
+async def test_a_long_trajectory_is_shown_by_its_beginning_and_its_address(client: Client) -> None:
+    memory_id = await stored(client, trajectory="step " * 100_000)
+    result = await client.call_tool("get_memory", {"ids": [memory_id]})
     assert result.structured_content is not None
-    assert result.structured_content["trace_id"]
-    assert result.structured_content["distil_request"]["instructions"] == "Name lessons."
-    assert "idempotency_key='derived'" in text_of(result)
+    trace = result.structured_content["memories"][0]["trace"]
+    assert len(trace["trajectory"]) < 4_200
+    assert trace["trajectory"].endswith(f"read bank://traces/{trace['id']}]")
+    assert len(text_of(result)) < 1_000
 
 
-async def test_drafts_are_kept_and_named(client: Client) -> None:
-    drafts = [{"title": "Pin versions", "content": "Pin them."}]
-    result = await client.call_tool("store_trace", {"task": "fix the build", "memories": drafts, "tags": ["ci"]})
-    assert result.structured_content is not None
-    assert result.structured_content["memories"] == [
-        {"id": "m1", "title": "Pin versions", "action": "created", "reason": None}
-    ]
-    assert result.structured_content["distil_request"] is None
+async def test_missing_ids_are_named_and_nothing_is_returned(client: Client) -> None:
+    memory_id = await stored(client)
+    text = await refused(client, "get_memory", ids=[memory_id, "m_none"])
+    assert "m_none" in text
+    assert memory_id not in text
 
 
-async def test_a_memory_of_another_workspace_does_not_exist(client: Client, bank: StandInBank) -> None:
-    bank.add(LESSON, workspace="other", id="theirs")
-    result = await client.call_tool("get_memory", {"ids": ["theirs"]})
-    assert result.is_error
-    assert text_of(result) == "no memory 'theirs' in this workspace"
+async def test_rating_returns_the_new_counters(client: Client) -> None:
+    memory_id = await stored(client)
+    told = await answer(client, "rate_memory", ids=[memory_id, memory_id], verdict="helped", note="worked")
+    assert told["counters"][memory_id]["helped"] == 1
+    assert set(told["counters"][memory_id]) == {"used", "helped", "misled", "ignored"}
 
 
-async def test_rating_returns_the_new_counters(client: Client, bank: StandInBank) -> None:
-    bank.add(LESSON)
-    result = await client.call_tool("rate_memory", {"ids": ["m1", "m1"], "verdict": "helped"})
-    assert result.structured_content == {"counters": {"m1": {"used": 0, "helped": 1, "misled": 0, "ignored": 0}}}
+async def test_a_changed_memory_is_found_by_its_new_words(client: Client) -> None:
+    memory_id = await stored(client)
+    told = await answer(client, "update_memory", id=memory_id, fields={"content": "Ask for the format."})
+    assert told["memory"]["content"] == "Ask for the format."
+    assert told["memory"]["title"] == LESSON["title"]
+    found = await answer(client, "retrieve_memory", task=TASK)
+    assert "Ask for the format." in found["context"]
+
+
+async def test_updating_nothing_says_what_can_be_updated(client: Client) -> None:
+    assert "title, description, content" in await refused(client, "update_memory", id="m_x", fields={})
+
+
+async def test_a_forgotten_memory_is_gone_until_it_is_brought_back(client: Client) -> None:
+    memory_id = await stored(client)
+    assert (await answer(client, "forget_memory", id=memory_id))["forgotten"] is True
+    assert (await answer(client, "retrieve_memory", task=TASK))["memories"] == []
+    assert (await answer(client, "forget_memory", id=memory_id, undo=True))["forgotten"] is False
+    assert len((await answer(client, "retrieve_memory", task=TASK))["memories"]) == 1
 
 
 async def test_a_compressed_prompt_is_its_own_text_copy(client: Client) -> None:
-    result = await client.call_tool("compress_prompt", {"prompt": "a long prompt " * 10})
-    assert result.structured_content is not None
-    assert set(result.structured_content) == {
+    prompt = "\n".join(f"Line {number} says something that is not said anywhere else." for number in range(400))
+    result = await client.call_tool("compress_prompt", {"prompt": prompt, "max_tokens": 500})
+    told = result.structured_content
+    assert told is not None
+    assert set(told) == {
         "text", "tokens_before", "tokens_after", "tokenizer", "exact", "lossless", "steps", "kept",
     }  # fmt: skip
-    assert text_of(result) == result.structured_content["text"]
+    assert told["tokens_after"] <= 500 < told["tokens_before"]
+    assert text_of(result) == told["text"]
 
 
-async def test_forgetting_can_be_undone(client: Client, bank: StandInBank) -> None:
-    bank.add(LESSON)
-    gone = await client.call_tool("forget_memory", {"id": "m1"})
-    back = await client.call_tool("forget_memory", {"id": "m1", "undo": True})
-    assert gone.structured_content == {"id": "m1", "forgotten": True, "deleted_at": "2026-01-02T03:04:05+00:00"}
-    assert back.structured_content == {"id": "m1", "forgotten": False, "deleted_at": None}
+async def test_bounds_of_a_compression_are_checked(client: Client) -> None:
+    assert "`ratio` must be more than 0" in await refused(client, "compress_prompt", prompt="x", ratio=0)
+    assert "`ratio` must be at most 1" in await refused(client, "compress_prompt", prompt="x", ratio=1.5)
+    assert "`max_tokens` must be at least 1" in await refused(client, "compress_prompt", prompt="x", max_tokens=0)
 
 
-async def test_updating_nothing_says_what_can_be_updated(client: Client, bank: StandInBank) -> None:
-    bank.add(LESSON)
-    result = await client.call_tool("update_memory", {"id": "m1", "fields": {}})
-    assert result.is_error
-    assert "title, description, content" in text_of(result)
-
-
-async def test_a_lone_surrogate_is_refused_with_its_field(server: Any, bank: StandInBank) -> None:
-    from reasoning_bank.mcp.auth import bind_caller
-
+async def test_a_lone_surrogate_is_refused_with_its_field(server: MCPServer[Any]) -> None:
     bind_caller("default", None)
     with pytest.raises(Exception, match="`task` holds half of a UTF-16 pair"):
         await server.call_tool("retrieve_memory", {"task": "\ud800"})

@@ -1,5 +1,6 @@
 """`retrieve_memory`: the few memories that will help with a task, or none."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,6 +21,8 @@ SMALLEST_CONTEXT_TOKENS = 80
 """With very many memories the list alone takes the budget; the best one is still worth its words."""
 FEWEST_TOKENS_EACH = 60
 """A memory cut below this says nothing: the best few are shown readably, the others stand in the list."""
+NOTICEABLE_MS = 1.0
+"""`detail=index` names only stages that took this long: ten of them would cost more tokens than a memory's title."""
 COPIES = 2
 """The context block is sent twice: in the structured answer and as the text copy, for hosts that show only one."""
 SLACK_TOKENS = 12
@@ -99,15 +102,24 @@ def _within_budget(call: Call, retrieval: Retrieval, query: Query, *, full: bool
         context="",
         below_floor=retrieval.below_floor,
         degraded=list(retrieval.degraded),
-        timings_ms={stage: round(value, 1) for stage, value in retrieval.timings_ms.items()},
+        timings_ms=_timings(retrieval.timings_ms, all_stages=full),
     )
-    if budget == 0:
+    if budget == 0 or not retrieval.memories:
         return answer.model_copy(update={"context": retrieval.context})
     left = budget - SLACK_TOKENS - count(compact_json(answer.model_dump(mode="json")))
     room = max(left // COPIES, SMALLEST_CONTEXT_TOKENS)
     fits = count(retrieval.context) <= room
     context = retrieval.context if fits else _context(call.bank, retrieval, room)
     return answer.model_copy(update={"context": context})
+
+
+def _timings(stages: Mapping[str, float], *, all_stages: bool) -> dict[str, float]:
+    """Returns the stages that took a noticeable time, and the total."""
+    return {
+        stage: round(value, 1)
+        for stage, value in stages.items()
+        if all_stages or stage == "total" or value >= NOTICEABLE_MS
+    }
 
 
 def _context(bank: "ReasoningBank", retrieval: Retrieval, tokens: int) -> str:
