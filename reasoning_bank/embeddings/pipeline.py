@@ -106,23 +106,18 @@ class MemoryEmbedder:
             UpstreamError: a remote model failed.
             StorageError: the bank could not be read or written.
         """
-        model_id = self.identity.model_id
         leased = False
-        while some := await self._database.read(lambda c: embeddings.missing(c, model_id, limit=_AT_ONCE)):
-            leased = await self._database.write(self._lease)
-            if not leased:
-                await anyio.sleep(poll_s)
-                continue
-            kept = 0
-            for workspace, ids in _by_workspace(some).items():
-                kept += await self.embed_memories(workspace, ids, background=True)
-            if progress is not None:
-                progress(await self._database.read(lambda c: embeddings.coverage(c, model_id)))
-            if kept == 0:
-                # All of them were changed while they were embedded; their writers are at work.
-                await anyio.sleep(poll_s)
-        if leased:
-            await self._database.write(self._release)
+        try:
+            while some := await self._missing():
+                leased = await self._database.write(self._lease)
+                # Nothing kept: all of them were changed while they were embedded, and their writers are at work.
+                if not leased or not await self._embed_step(some, progress):
+                    await anyio.sleep(poll_s)
+        finally:
+            if leased:
+                # Also when cancelled: a process that leaves must not make the next one wait for its lease to run out.
+                with anyio.CancelScope(shield=True):
+                    await self._database.write(self._release)
 
     async def activate(self) -> bool:
         """Answers questions with this model from now on, in every process, if no live memory lacks its vectors."""
@@ -135,6 +130,19 @@ class MemoryEmbedder:
             return complete
 
         return await self._database.write(switch)
+
+    async def _missing(self) -> list[tuple[str, str]]:
+        model_id = self.identity.model_id
+        return await self._database.read(lambda c: embeddings.missing(c, model_id, limit=_AT_ONCE))
+
+    async def _embed_step(self, some: Sequence[tuple[str, str]], progress: Callable[[Coverage], object] | None) -> int:
+        kept = 0
+        for workspace, ids in _by_workspace(some).items():
+            kept += await self.embed_memories(workspace, ids, background=True)
+        if progress is not None:
+            model_id = self.identity.model_id
+            progress(await self._database.read(lambda c: embeddings.coverage(c, model_id)))
+        return kept
 
     async def _embed_some(self, workspace: str, ids: Sequence[str], *, background: bool) -> int:
         identity = self.identity

@@ -1,14 +1,16 @@
 """Embedders that tests hold still, a server that speaks OpenAI's format, a bank with memories."""
 
+import asyncio
 import http.server
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from sqlalchemy import Connection
 
@@ -34,6 +36,7 @@ class GatedEmbedder:
         runs: the texts of each run.
         entered: set when a run begins.
         gate: runs wait here.
+        load_gate: loading waits here.
         error: raised by the next runs.
     """
 
@@ -46,13 +49,15 @@ class GatedEmbedder:
         self.entered = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
+        self.load_gate = threading.Event()
+        self.load_gate.set()
         self.error: BaseException | None = None
         self.loads = 0
         self.load_error: ModelUnavailableError | None = None
 
     def load(self) -> None:
         self.loads += 1
-        assert self.gate.wait(5)
+        assert self.load_gate.wait(5)
         if self.load_error is not None:
             raise self.load_error
 
@@ -167,3 +172,13 @@ def sentence_transformer(minilm: Embedder, assets_dir: Path) -> Embedder:
     embedder = SentenceTransformersEmbedder(assets=Assets(assets_dir, allow_download=False), device="cpu")
     embedder.load()
     return embedder
+
+
+async def until(condition: Callable[[], Awaitable[bool] | bool]) -> None:
+    """Polls: what is waited for happens in worker threads and in other processes' transactions."""
+    with anyio.fail_after(10):
+        while True:
+            answer = condition()
+            if answer if isinstance(answer, bool) else await answer:
+                return
+            await asyncio.sleep(0.005)

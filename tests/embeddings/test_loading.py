@@ -12,12 +12,12 @@ MISSING = ModelUnavailableError("the weights are missing: run `reasoning-bank as
 
 
 async def test_model_loads_in_the_background(gated: GatedEmbedder) -> None:
-    gated.gate.clear()
+    gated.load_gate.clear()
     async with ModelLoader(gated) as loader:
         assert loader.state.status == "loading"
         with pytest.raises(ModelUnavailableError, match="is loading"):
             await loader.wait_ready(0.01)
-        gated.gate.set()
+        gated.load_gate.set()
         await loader.wait_ready(5)
         assert loader.state.status == "ready"
 

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -66,21 +69,22 @@ def test_server_that_is_not_there_makes_the_model_unavailable() -> None:
         _ = embedder.identity
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda answer: answer.pop("data"),
-        lambda answer: answer["data"].pop(),
-        lambda answer: answer["data"][0].update(embedding=[0.0] * 12),
-        lambda answer: answer["data"][0].update(embedding=[1.0]),
-        lambda answer: answer["data"][0].update(embedding=[float("nan")] * 12),
-        lambda answer: answer["data"][0].update(index=5),
-    ],
-    ids=["no data", "a row less", "a zero vector", "another length", "not a number", "a wrong index"],
-)
-def test_unusable_answers_are_upstream_errors(api: Api, spoil: object) -> None:
+Answer = dict[str, Any]
+Spoil = Callable[[Answer], object]
+SPOILS: dict[str, Spoil] = {
+    "no data": lambda answer: answer.pop("data"),
+    "a row less": lambda answer: answer["data"].pop(),
+    "a zero vector": lambda answer: answer["data"][0].update(embedding=[0.0] * 12),
+    "another length": lambda answer: answer["data"][0].update(embedding=[1.0]),
+    "not a number": lambda answer: answer["data"][0].update(embedding=[float("nan")] * 12),
+    "a wrong index": lambda answer: answer["data"][0].update(index=5),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS.keys())
+def test_unusable_answers_are_upstream_errors(api: Api, spoil: Spoil) -> None:
     embedder = loaded(api)
-    api.spoil = spoil  # pyright: ignore[reportAttributeAccessIssue]
+    api.spoil = spoil
     with pytest.raises(UpstreamError, match="embedding server's answer"):
         embedder.encode(["one", "two"], "document")
 
