@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 WORKING_S = 120.0
 """Longest wait for one write or for opening: minutes of work are cut into batches, so more means it hangs."""
+ANSWER_S = 30.0
+"""Longest wait for one answer of a server, so that no thread of ours hangs for ever; a search goes on far earlier."""
 THREADS = 4
 _GENERATION = re.compile(r"\d{6}")
 
@@ -299,7 +301,7 @@ class ChromaDBAdapter:
 
     def _generation(self, build: Build) -> Generation:
         at = self._at or self._directory / f"{build.number:06d}"
-        return Generation(at, build, batch_size=self.batch_size, timeout_s=self._timeout_s)
+        return Generation(at, build, batch_size=self.batch_size, timeout_s=max(self._timeout_s, ANSWER_S))
 
     def _claim(self) -> bool:
         try:

@@ -55,7 +55,7 @@ class Build:
         return f"{self._banks}g{self.number:06d}.{_hashed(self.model_id)}."
 
     @property
-    def older_than_this(self) -> re.Pattern[str]:
+    def others(self) -> re.Pattern[str]:
         """Matches the names of collections of this bank that are not of this build."""
         return re.compile(rf"{re.escape(self._banks)}(?!{re.escape(self.prefix[len(self._banks) :])})")
 
@@ -197,7 +197,7 @@ class Generation:
 
     def drop_others(self) -> None:
         """Delete the collections of this bank that belong to other builds."""
-        client, others = self._opened(), self.build.older_than_this
+        client, others = self._opened(), self.build.others
         with chroma_faults(remote=self._remote):
             for collection in [each for each in self._all() if others.match(each.name)]:
                 client.delete_collection(collection.name)

@@ -1,9 +1,11 @@
 """A real Chroma server, and every index in the same order of business."""
 
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -79,6 +81,16 @@ class ChromaServer:
                 else:
                     await stream.aclose()
                     return
+
+    @contextmanager
+    def frozen(self) -> Generator[None]:
+        """Keeps the server from answering, with its connections open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         if self._process is not None:
