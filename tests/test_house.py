@@ -22,10 +22,12 @@ PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="ut
 
 CROSSINGS = {
     "bank.py",
+    "diagnosis.py",
     "embeddings/batching.py",
     "embeddings/loading.py",
+    "mcp/connection.py",
     "mcp/opening.py",
-    "mcp/stdio.py",
+    "opening.py",
     "storage/database.py",
     "vectors/chroma.py",
     "vectors/indexer.py",
