@@ -4,14 +4,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
 from reasoning_bank.mcp.arguments import Answer
 from reasoning_bank.mcp.clipping import CountTokens, clip, one_line
 from reasoning_bank.records import Counters, Genealogy, JsonValue, Memory, RetrievedMemory, Trace
 from reasoning_bank.text.sanity import strip_invisible
 
-TITLE_TOKENS = 24
-DESCRIPTION_TOKENS = 32
-WARNING_TOKENS = 40
+TITLE_TOKENS = 20
+DESCRIPTION_TOKENS = 24
 TRAJECTORY_CHARACTERS = 4_000
 """A longer trajectory is shown by its beginning; `bank://traces/{id}` holds it whole."""
 
@@ -22,7 +23,6 @@ class Provenance(Answer):
     origin: str
     trust: str
     created: str
-    actor: str | None = None
 
 
 class FoundMemory(Answer):
@@ -38,40 +38,50 @@ class FoundMemory(Answer):
     warning: str | None
     provenance: Provenance
 
+    @model_serializer(mode="wrap")
+    def _without_absent_content(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        shown: dict[str, Any] = whole(self)
+        if self.content is None:
+            del shown["content"]
+        return shown
 
-def found_memory(
-    found: RetrievedMemory, *, count: CountTokens, limited: bool, content_tokens: int | None
-) -> FoundMemory:
-    """Returns a found memory for an answer.
+
+def found_memory(found: RetrievedMemory, *, count: CountTokens, limited: bool) -> FoundMemory:
+    """Returns a found memory for an answer, without its content.
 
     Args:
         found: what the search returned.
         count: counts tokens.
         limited: whether title and description are cut to their usual size.
-        content_tokens: most tokens of the content, 0 for the whole, None for none.
     """
     item = found.memory.item
-    title, description = _line(item.title or item.text), _line(item.description)
-    content = None if content_tokens is None else strip_invisible(item.content or item.text)
+    description = _line(item.description)
     return FoundMemory(
         id=found.memory.id,
         external_id=item.external_id,
-        title=clip(title, TITLE_TOKENS, count) if limited or not item.title else title,
+        title=title_of(found.memory, count) if limited or not item.title else _line(item.title),
         description=clip(description, DESCRIPTION_TOKENS, count) if limited else description,
-        content=clip(content, content_tokens, count) if content and content_tokens else content,
         score=round(found.score, 3),
         outcome=item.outcome,
-        warning=clip(found.warning, WARNING_TOKENS, count) if limited and found.warning else found.warning,
+        warning=found.warning,
         provenance=provenance(found.memory),
     )
+
+
+def title_of(memory: Memory, count: CountTokens) -> str:
+    """Returns the title of a memory, or the beginning of its text, in few tokens."""
+    return clip(_line(memory.item.title or memory.item.text), TITLE_TOKENS, count)
+
+
+def content_of(memory: Memory) -> str:
+    """Returns the advice of a memory; an imported row's text where it has none."""
+    return strip_invisible(memory.item.content or memory.item.text)
 
 
 def provenance(memory: Memory) -> Provenance:
     """Returns where a memory comes from, in short."""
     item = memory.item
-    return Provenance(
-        origin=item.origin, trust=item.trust, created=memory.created_at.date().isoformat(), actor=item.actor
-    )
+    return Provenance(origin=item.origin, trust=item.trust, created=memory.created_at.date().isoformat())
 
 
 def full_memory(memory: Memory) -> dict[str, JsonValue]:
@@ -103,6 +113,7 @@ def full_memory(memory: Memory) -> dict[str, JsonValue]:
         "counters": dict(counters(memory.counters)),
         "provenance": {
             **provenance(memory).model_dump(),
+            "actor": item.actor,
             "trace_id": memory.trace_id,
             "created_at": memory.created_at.isoformat(),
             "updated_at": memory.updated_at.isoformat(),

@@ -9,9 +9,7 @@ from mcp.server import MCPServer
 from reasoning_bank.mcp.auth import bind_caller
 from tests.mcp.speaking import LESSON, TASK, answer, refused, stored, text_of
 
-MEMORY_KEYS = {
-    "id", "external_id", "title", "description", "content", "score", "outcome", "warning", "provenance",
-}  # fmt: skip
+MEMORY_KEYS = {"id", "external_id", "title", "description", "score", "outcome", "warning", "provenance"}
 
 
 async def test_a_stored_lesson_is_found_with_the_contract_keys(client: Client) -> None:
@@ -22,7 +20,7 @@ async def test_a_stored_lesson_is_found_with_the_contract_keys(client: Client) -
     assert set(found) == {"memories", "context", "below_floor", "degraded", "timings_ms"}
     (memory,) = found["memories"]
     assert set(memory) == MEMORY_KEYS
-    assert (memory["id"], memory["title"], memory["content"]) == (memory_id, LESSON["title"], None)
+    assert (memory["id"], memory["title"], memory["description"]) == (memory_id, LESSON["title"], LESSON["description"])
     assert 0.5 < memory["score"] <= 1
     assert LESSON["content"] in found["context"]
     assert text_of(result) == found["context"]
@@ -32,6 +30,7 @@ async def test_detail_full_adds_the_content(client: Client) -> None:
     await stored(client)
     found = await answer(client, "retrieve_memory", task=TASK, detail="full")
     assert found["memories"][0]["content"] == LESSON["content"]
+    assert set(found["memories"][0]) == {*MEMORY_KEYS, "content"}
 
 
 async def test_nothing_relevant_is_said_in_words(client: Client) -> None:

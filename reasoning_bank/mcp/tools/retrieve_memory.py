@@ -1,6 +1,8 @@
 """`retrieve_memory`: the few memories that will help with a task, or none."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -8,25 +10,27 @@ from mcp.types import ToolAnnotations
 from pydantic import Field
 
 from reasoning_bank.errors import InputError
-from reasoning_bank.mcp.answers import FoundMemory, compact_json, found_memory
+from reasoning_bank.mcp.answers import FoundMemory, content_of, found_memory, title_of
 from reasoning_bank.mcp.arguments import Answer, Arguments
+from reasoning_bank.mcp.clipping import CountTokens, clip
 from reasoning_bank.mcp.tool import Call, ToolSpec
-from reasoning_bank.records import Query, Retrieval
+from reasoning_bank.records import Query, Retrieval, RetrievedMemory
 from reasoning_bank.settings import Settings
 
 if TYPE_CHECKING:
     from reasoning_bank.bank import ReasoningBank
 
-SMALLEST_CONTEXT_TOKENS = 80
+WARNING_TOKENS = 32
+FEWEST_CONTEXT_TOKENS = 80
 """With very many memories the list alone takes the budget; the best one is still worth its words."""
 FEWEST_TOKENS_EACH = 60
 """A memory cut below this says nothing: the best few are shown readably, the others stand in the list."""
-NOTICEABLE_MS = 1.0
-"""`detail=index` names only stages that took this long: ten of them would cost more tokens than a memory's title."""
 COPIES = 2
 """The context block is sent twice: in the structured answer and as the text copy, for hosts that show only one."""
-SLACK_TOKENS = 12
+SLACK_TOKENS = 16
 """Line breaks and quotes take a little more inside JSON than in plain text."""
+NOTICEABLE_MS = 1.0
+"""`detail=index` names only stages that took this long: ten of them would cost more tokens than a memory's title."""
 
 
 class RetrieveArguments(Arguments):
@@ -92,25 +96,51 @@ def _instant(value: str | None, name: str) -> datetime | None:
 
 
 def _within_budget(call: Call, retrieval: Retrieval, query: Query, *, full: bool) -> RetrieveAnswer:
-    """Returns the answer: the list of memories first, the context block takes what the list leaves of the budget."""
-    count, budget = call.bank.count_tokens, query.token_budget
-    share = budget // (COPIES + 1) // max(len(retrieval.memories), 1) if full else None
+    """Returns the answer: the list of memories first, contents and the context block take what it leaves."""
+    count, limited = call.bank.count_tokens, query.token_budget > 0
+    found = [_shortened(one, count) for one in retrieval.memories] if limited else list(retrieval.memories)
     answer = RetrieveAnswer(
-        memories=[
-            found_memory(found, count=count, limited=budget > 0, content_tokens=share) for found in retrieval.memories
-        ],
-        context="",
+        memories=[found_memory(one, count=count, limited=limited) for one in found],
+        context=retrieval.context,
         below_floor=retrieval.below_floor,
         degraded=list(retrieval.degraded),
         timings_ms=_timings(retrieval.timings_ms, all_stages=full),
     )
-    if budget == 0 or not retrieval.memories:
-        return answer.model_copy(update={"context": retrieval.context})
-    left = budget - SLACK_TOKENS - count(compact_json(answer.model_dump(mode="json")))
-    room = max(left // COPIES, SMALLEST_CONTEXT_TOKENS)
-    fits = count(retrieval.context) <= room
-    context = retrieval.context if fits else _context(call.bank, retrieval, room)
-    return answer.model_copy(update={"context": context})
+    if not found:
+        return answer
+    left = query.token_budget - SLACK_TOKENS - _size_of_list(answer, count) if limited else 0
+    shares = COPIES + 1 if full else COPIES
+    room = max(left // shares, FEWEST_CONTEXT_TOKENS)
+    if full:
+        answer = answer.model_copy(update={"memories": _with_contents(answer, found, room if limited else 0, count)})
+    if limited and count(retrieval.context) > room:
+        answer = answer.model_copy(update={"context": _context(call.bank, found, room)})
+    return answer
+
+
+def _shortened(found: RetrievedMemory, count: CountTokens) -> RetrievedMemory:
+    """Returns a memory whose title and warning leave room for what it says."""
+    item = found.memory.item
+    short = replace(item, title=title_of(found.memory, count))
+    warning = clip(found.warning, WARNING_TOKENS, count) if found.warning else None
+    return replace(found, memory=replace(found.memory, item=short), warning=warning)
+
+
+def _size_of_list(answer: RetrieveAnswer, count: CountTokens) -> int:
+    """Returns the tokens of the answer without its context, written with blanks as hosts tend to write it."""
+    return count(json.dumps(answer.model_copy(update={"context": ""}).model_dump(mode="json"), ensure_ascii=False))
+
+
+def _with_contents(
+    answer: RetrieveAnswer, found: Sequence[RetrievedMemory], tokens: int, count: CountTokens
+) -> list[FoundMemory]:
+    """Returns the memories with their contents, in all in at most `tokens` (0 for no limit)."""
+    each = tokens // len(found)
+    contents = [content_of(one.memory) for one in found]
+    return [
+        memory.model_copy(update={"content": clip(content, each, count) if each else content})
+        for memory, content in zip(answer.memories, contents, strict=True)
+    ]
 
 
 def _timings(stages: Mapping[str, float], *, all_stages: bool) -> dict[str, float]:
@@ -122,16 +152,20 @@ def _timings(stages: Mapping[str, float], *, all_stages: bool) -> dict[str, floa
     }
 
 
-def _context(bank: "ReasoningBank", retrieval: Retrieval, tokens: int) -> str:
-    shown = retrieval.memories[: max(tokens // FEWEST_TOKENS_EACH, 1)]
-    return bank.context_block(shown, token_budget=tokens)
+def _context(bank: "ReasoningBank", found: Sequence[RetrievedMemory], tokens: int) -> str:
+    return bank.context_block(found[: max(tokens // FEWEST_TOKENS_EACH, 1)], token_budget=tokens)
 
 
 def _prose(answer: RetrieveAnswer) -> str:
-    lines = [answer.context] if answer.memories else [_nothing(answer.below_floor)]
+    lines = [answer.context or _titles(answer)] if answer.memories else [_nothing(answer.below_floor)]
     if answer.degraded:
         lines.append(f"({', '.join(answer.degraded)} search did not take part; what is found may be incomplete.)")
     return "\n".join(lines)
+
+
+def _titles(answer: RetrieveAnswer) -> str:
+    """Returns the list in words: not even one memory fits the budget as a block."""
+    return "\n".join(f"- {memory.title} [{memory.id}]" for memory in answer.memories)
 
 
 def _nothing(below_floor: int) -> str:
