@@ -129,18 +129,25 @@ class Corpus:
 
     def products(self, query: FloatArray, rows: IntArray | None = None) -> Scores:
         """Float64 q·x of every row, or of `rows`; nan where a row is dead or has no vector (yet)."""
-        wanted = self.vector_rows if rows is None else self.vector_rows[rows]
-        scores = np.full(len(wanted), np.nan)
-        known = wanted >= 0
-        if known.any():
-            every = rows is None
-            scores[known] = self.view.scores(query)[wanted[known]] if every else self.view.scores(query, wanted[known])
+        places = self.vector_rows if rows is None else self.vector_rows[rows]
+        if not self.view.size:
+            return np.full(len(places), np.nan)
+        scores = (
+            _rounded(self.view.scores(query))[places] if rows is None else _rounded(self.view.scores(query, places))
+        )
+        scores[places < 0] = np.nan
         return scores
 
     def vector_norms(self, rows: IntArray) -> Scores:
         """(m,) float64 length of each row's vector, nan where it has none."""
         norms = np.append(self.view.norms(), np.float32(np.nan))
         return norms[self.vector_rows[rows]].astype(np.float64)
+
+
+def _rounded(products: FloatArray) -> Scores:
+    # A product's last digits depend on where in the matrix its row is; equal memories must come out equal, so that
+    # their ids decide in every process.
+    return np.round(products.astype(np.float64), 5)
 
 
 def empty_corpus(matrix: VectorMatrix) -> Corpus:

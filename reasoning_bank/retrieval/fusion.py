@@ -78,6 +78,8 @@ def best_rows(scores: Scores, limit: int) -> NDArray[np.intp]:
     usable = np.flatnonzero(scores > -np.inf)
     if limit >= len(usable):
         return usable
-    values = scores[usable]
+    values = scores if len(usable) == len(scores) else scores[usable]
+    if limit == 1:
+        return usable[values == values.max()]
     # partition runs on vector instructions, argpartition does not: ten times faster at 100,000 rows.
     return usable[values >= np.partition(values, len(values) - limit)[len(values) - limit]]

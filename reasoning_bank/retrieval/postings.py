@@ -101,7 +101,7 @@ def build_segment(table: TermTable, first_row: int) -> Segment:
 def add_segment(segments: Sequence[Segment], new: Segment) -> tuple[Segment, ...]:
     """The segments with a new one, merging from the right while the last is not clearly smaller than the one before."""
     kept = list(segments)
-    while kept and len(kept[-1].rows) < 2 * len(new.rows):
+    while kept and len(kept[-1].rows) <= 2 * len(new.rows):
         new = _merged(kept.pop(), new)
     return (*kept, new)
 

@@ -16,13 +16,16 @@ from reasoning_bank.retrieval.links import linked_rows, with_links
 from reasoning_bank.retrieval.postings import FloatArray, IntArray
 from reasoning_bank.retrieval.relevance import relevance
 from reasoning_bank.retrieval.scope import Scope
-from reasoning_bank.retrieval.sequence import shared_among_neighbours, smoothed
+from reasoning_bank.retrieval.sequence import around, shared_among_neighbours, smoothed
 from reasoning_bank.retrieval.timing import Stopwatch
 
 STATISTICS_SAMPLE = 20_000
 """Candidates whose cosines give mean and spread when an index named the nearest: up to here all, beyond a sample."""
 KEYWORD_CANDIDATES = 200
 """Best rows by keyword that are scored fully beside those an index named."""
+
+SHARING_ROWS = 5_000
+"""Best rows whose sessions share scores among neighbours: no session without one of them can still come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def rank(
     watch.lap("semantic")
     scores = _fused(corpus, evidence, scope)
     scores = _linked(corpus, scores, scope, text_of)
-    scores = shared_among_neighbours(scores, corpus.order, corpus.columns.asks)
+    scores = _shared(corpus, scores)
     rows = best_first(corpus, scores, min(limit, scope.count))
     ranked = Ranked(rows, _relevance(corpus, question, rows, lexical))
     watch.lap("fusion")
@@ -189,6 +192,13 @@ def _linked(corpus: Corpus, scores: Scores, scope: Scope, text_of: Callable[[int
     linked = linked_rows(text_of(top), corpus.segments, memories=corpus.live_count)
     allowed = linked if scope.mask is None else linked[scope.mask[linked]]
     return with_links(scores, top, allowed[allowed != top])
+
+
+def _shared(corpus: Corpus, scores: Scores) -> Scores:
+    order = corpus.order
+    if len(order.rows) > SHARING_ROWS:
+        order = around(order, best_rows(scores, SHARING_ROWS))
+    return shared_among_neighbours(scores, order, corpus.columns.asks)
 
 
 def _relevance(corpus: Corpus, question: Question, rows: IntArray, lexical: LexicalScores) -> Scores:

@@ -3,7 +3,7 @@
 Measured on dialogue (answers follow questions, topics last for some turns); never across sessions or workspaces.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +126,18 @@ def shared_among_neighbours(scores: Scores, order: Order, asks: NDArray[np.bool_
     result = scores.copy()
     result[rows] = lifted + SESSION * _session_best(lifted, order)
     return result
+
+
+def around(order: Order, rows: IntArray) -> Order:
+    """The order of the sessions that any of `rows` belongs to; the others are left out."""
+    chosen = np.zeros(len(order.before), np.bool_)
+    chosen[rows] = True
+    if not len(order.rows):
+        return order
+    touched = np.logical_or.reduceat(chosen[order.rows], order.starts)
+    kept = touched[order.session]
+    session = (np.cumsum(touched) - 1)[order.session[kept]]
+    return replace(order, rows=order.rows[kept], session=session, starts=np.flatnonzero(np.diff(session, prepend=-1)))
 
 
 def _session_best(scores: Scores, order: Order) -> Scores:
