@@ -11,7 +11,6 @@ from reasoning_bank.records import Hit
 from reasoning_bank.vectors.index import Candidates, IndexState, Vector, ids_digest
 
 SMALLEST_CAPACITY = 64
-COSINE_DECIMALS = 6
 ROUNDING = 1e-6
 MOMENT_BLOCK = 4096
 """Rows multiplied at once while summing outer products: float32 speed, float64 between blocks."""
@@ -82,11 +81,11 @@ class MatrixView:
     def scores(self, query: Vector, rows: NDArray[np.intp] | None = None) -> Vector:
         """Return q·x per row: all rows (nan where deleted), or only `rows` (nan where -1 or deleted)."""
         if rows is None:
-            scores = self._vectors @ query
+            scores = _products(self._vectors, query)
             if self.live_count < self.size:
                 scores[~self.live] = np.nan
             return scores
-        scores = self._vectors[rows] @ query if self.size else np.empty(len(rows), np.float32)
+        scores = _products(self._vectors[rows], query) if self.size else np.empty(len(rows), np.float32)
         missing = rows < 0
         if self.live_count < self.size:
             missing |= ~self.live[rows]
@@ -119,8 +118,6 @@ class MatrixView:
     def nearest(self, query: Vector, limit: int) -> tuple[Hit, ...]:
         """Return the `limit` live rows of highest cosine, best first, ties by id."""
         cosines = self.scores(query) / np.maximum(self._norms * np.linalg.norm(query), np.finfo(np.float32).tiny)
-        # BLAS sums a row differently depending on where it lies: equal vectors may differ in the last bits.
-        cosines = np.round(cosines, COSINE_DECIMALS)
         rows = np.flatnonzero(self.live)
         if limit < len(rows):
             kept = cosines[rows]
@@ -316,6 +313,13 @@ def compose(parts: Iterable[tuple[str, float, Vector]]) -> Vector:
     total = sum(weight for weight, _ in fields.values())
     mixed = sum(weight * np.mean(chunks, axis=0, dtype=np.float64) for weight, chunks in fields.values())
     return np.asarray(mixed / total, np.float32)
+
+
+def _products(rows: Vector, query: Vector) -> Vector:
+    # Not `rows @ query`: BLAS shares that out to threads that wait for each other, which on a busy machine takes 70
+    # times as long, and sums a row differently depending on where it lies, so that equal vectors would differ in the
+    # last bits and ties would depend on history.
+    return np.vecdot(rows, query)
 
 
 def _sum_rows(rows: Vector) -> Moments:
