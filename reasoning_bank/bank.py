@@ -16,6 +16,7 @@ from typing import Literal, Self, TypeVar
 
 import anyio
 import anyio.to_thread
+from sqlalchemy import Connection
 
 from reasoning_bank import diagnosis, reports
 from reasoning_bank.diagnosis import Check
@@ -42,12 +43,10 @@ from reasoning_bank.records import (
 )
 from reasoning_bank.retrieval.context import context_block
 from reasoning_bank.settings import Settings
-from reasoning_bank.storage import embeddings, feedback, memories, tokens, traces, workspaces
+from reasoning_bank.storage import embeddings, feedback, memories, outbox, tokens, traces, workspaces
 from reasoning_bank.storage.tokens import Token
 from reasoning_bank.text.sanity import clean_text, required_text
 from reasoning_bank.transfer.identity import identified
-
-__all__ = ["Check", "ReasoningBank"]
 
 T = TypeVar("T")
 
@@ -303,6 +302,22 @@ class ReasoningBank:
                     return
                 self.rooms.worker.wake()
                 await asyncio.sleep(_POLL_S)
+
+    async def set_privacy(self, workspace: str, mode: Literal["off", "redact", "block"] | None) -> None:
+        """Set what happens to secrets in what a workspace stores from now on; None follows the setting."""
+        name, now = _named(workspace), self._clock.now()
+
+        def change(connection: Connection) -> None:
+            workspaces.ensure(connection, name, now)
+            workspaces.set_privacy_mode(connection, name, mode)
+
+        await self.rooms.database.write(change)
+
+    async def retry_given_up(self) -> int:
+        """Try background work again that was given up after its last attempt; how many pieces."""
+        retried = await self.rooms.database.write(outbox.requeue_dead)
+        self.rooms.worker.wake()
+        return retried
 
     async def rebuild_index(self) -> None:
         """Build the vector index anew from the truth."""

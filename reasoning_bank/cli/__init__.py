@@ -24,6 +24,7 @@ COMMANDS = {
     "store": ("questions", "Store what happened on a task, and what it teaches."),
     "assets": ("weights", "Install, list or verify model weights and tokenizer ranks."),
     "token": ("access", "Create, list or revoke bearer tokens for HTTP."),
+    "workspace": ("spaces", "List workspaces, or set the privacy mode of one."),
     "completion": ("shells", "Print the completion script for a shell."),
 }
 """Command -> (module, first line of its help): the list is shown without importing anything."""

@@ -9,7 +9,7 @@ from reasoning_bank.cli.options import LoadSettings, json_option, settings_optio
 from reasoning_bank.errors import StorageError
 
 if TYPE_CHECKING:
-    from reasoning_bank.bank import Check
+    from reasoning_bank.diagnosis import Check
     from reasoning_bank.settings import Settings
 
 MARKS = {"ok": ("ok  ", "green"), "warning": ("note", "yellow"), "failure": ("FAIL", "red")}
@@ -17,12 +17,13 @@ MARKS = {"ok": ("ok  ", "green"), "warning": ("note", "yellow"), "failure": ("FA
 
 @click.command("doctor")
 @click.option("--rebuild-index", is_flag=True, help="Build the vector index anew from the truth first.")
+@click.option("--retry", is_flag=True, help="Try background work again that was given up, first.")
 @json_option
 @settings_options
-def doctor_command(*, rebuild_index: bool, as_json: bool, load: LoadSettings) -> None:
+def doctor_command(*, rebuild_index: bool, retry: bool, as_json: bool, load: LoadSettings) -> None:
     r"""Check files, schema, index, model and queue, and say what to do.
 
-    Ends with 1 when a check failed. Nothing is changed, unless the index is rebuilt.
+    Ends with 1 when a check failed. Nothing is changed unless an option says so.
 
     \b
     Examples:
@@ -31,7 +32,7 @@ def doctor_command(*, rebuild_index: bool, as_json: bool, load: LoadSettings) ->
     """
     from reasoning_bank.cli.output import print_json
 
-    checks = _checks(load(), rebuild_index=rebuild_index)
+    checks = _checks(load(), rebuild_index=rebuild_index, retry=retry)
     if as_json:
         print_json([{"name": c.name, "status": c.status, "detail": c.detail, "advice": c.advice} for c in checks])
     else:
@@ -40,14 +41,16 @@ def doctor_command(*, rebuild_index: bool, as_json: bool, load: LoadSettings) ->
         click.get_current_context().exit(1)
 
 
-def _checks(settings: "Settings", *, rebuild_index: bool) -> "list[Check]":
-    from reasoning_bank.bank import Check
+def _checks(settings: "Settings", *, rebuild_index: bool, retry: bool) -> "list[Check]":
+    from reasoning_bank.diagnosis import Check
     from reasoning_bank.cli.opened import open_bank
 
     try:
         with open_bank(settings) as bank:
             if rebuild_index:
                 bank.call(bank.bank.rebuild_index)
+            if retry:
+                bank.call(bank.bank.retry_given_up)
             checks = bank.call(bank.bank.diagnose)
     except StorageError as error:
         checks = [Check("bank", "failure", f"{settings.data_dir} cannot be opened", str(error))]
@@ -55,7 +58,7 @@ def _checks(settings: "Settings", *, rebuild_index: bool) -> "list[Check]":
 
 
 def _workspace(settings: "Settings") -> "Check":
-    from reasoning_bank.bank import Check
+    from reasoning_bank.diagnosis import Check
     from reasoning_bank.mcp.workspace import resolve_workspace
     from reasoning_bank.settings import project_directory
 
