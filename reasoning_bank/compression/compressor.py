@@ -69,7 +69,7 @@ class PromptCompressor:
             preserve: literals that stay wherever they occur, with the words around their ends.
 
         Raises:
-            InputError: the prompt is empty, a number is out of its range, or what must be preserved alone is over budget.
+            InputError: the prompt is empty, a number is out of its range, or what must be preserved is over budget.
         """
         most = self._max_tokens if max_tokens is None else max_tokens
         share = self._ratio if ratio is None else ratio
@@ -103,7 +103,7 @@ class _Run:
         pieces, tokens, steps = self._without_blanks()
         lossless = tokens <= self.budget
         if not lossless:
-            pieces, after = self._cut(pieces, query=query, head_ratio=head_ratio)
+            pieces, after = self._cut(pieces, tokens, query=query, head_ratio=head_ratio)
             steps.append(CompressionStep("units_by_query" if query else "middle", tokens - after))
             tokens = after
         return Compression(
@@ -125,21 +125,22 @@ class _Run:
         trailing, empty = apart_from(blanks.trailing, protected), apart_from(blanks.empty_lines, protected)
         if not trailing and not empty:
             return whole, self.before, []
-        narrow, lean = whole.without(trailing), whole.without(sorted([*trailing, *empty]))
-        narrow_tokens, lean_tokens = self.tokenizer.count(narrow.text), self.tokenizer.count(lean.text)
-        if lean_tokens > self.before:
+        lean = whole.without(sorted([*trailing, *empty]))
+        tokens = self.tokenizer.count(lean.text)
+        if tokens > self.before:
             return whole, self.before, []
-        steps = [
-            *([CompressionStep("trailing_blanks", self.before - narrow_tokens)] if trailing else []),
-            *([CompressionStep("empty_lines", narrow_tokens - lean_tokens)] if empty else []),
-        ]
-        return lean, lean_tokens, steps
+        if not empty:
+            return lean, tokens, [CompressionStep("trailing_blanks", self.before - tokens)]
+        between = self.tokenizer.count(whole.without(trailing).text) if trailing else self.before
+        steps = [CompressionStep("trailing_blanks", self.before - between)] if trailing else []
+        return lean, tokens, [*steps, CompressionStep("empty_lines", between - tokens)]
 
-    def _cut(self, pieces: Pieces, *, query: str | None, head_ratio: float) -> tuple[Pieces, int]:
+    def _cut(self, pieces: Pieces, tokens: int, *, query: str | None, head_ratio: float) -> tuple[Pieces, int]:
         """Keep the units that fit, by trial: the tokens of joined units do not simply add up."""
         cutting = plan(
             pieces,
             count=self.tokenizer.count,
+            tokens=tokens,
             budget=self.budget,
             query=query,
             head_ratio=head_ratio,

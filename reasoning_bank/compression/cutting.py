@@ -28,6 +28,7 @@ class Plan:
         pinned: positions of units that always stay.
         order: positions in the order they are worth keeping, or None to keep both ends.
         spelled: the marks say how many tokens were cut.
+        scale: tokens of the whole text over the sum of `costs`, which count each joint between units.
     """
 
     pieces: Pieces
@@ -37,6 +38,7 @@ class Plan:
     order: Sequence[int] | None
     head_ratio: float
     spelled: bool
+    scale: float
     preserve: tuple[str, ...]
 
     def within(self, target: int) -> Pieces:
@@ -47,7 +49,7 @@ class Plan:
             chosen = by_ends(costs, budget=budget, head_ratio=self.head_ratio)
         else:
             chosen = by_order(costs, self.order, budget=budget)
-        cut = self._assembled(_with_fences(self.units, {*chosen, *self.pinned}))
+        cut = self._assembled(_with_fences(self.units, {*chosen, *self.pinned}, self.pinned))
         # A cut can make new line ends; taking their blanks out now keeps the result a fixed point.
         while blanks := _removable(cut.text, self.preserve):
             cut = cut.without(blanks)
@@ -85,7 +87,7 @@ class Plan:
         if not skipped:
             return ""
         text = self.pieces.text
-        mark = f"[... {skipped} tokens cut ...]" if self.spelled else SMALL_MARK
+        mark = f"[... {round(skipped * self.scale)} tokens cut ...]" if self.spelled else SMALL_MARK
         before = len(text[:done].rstrip()) if done else 0
         blanks = _BLANK_RUN.match(text, before)
         opens = "" if not done else "\n" if blanks and "\n" in blanks[0] else " "
@@ -98,6 +100,7 @@ def plan(
     pieces: Pieces,
     *,
     count: Callable[[str], int],
+    tokens: int,
     budget: int,
     query: str | None,
     head_ratio: float,
@@ -107,19 +110,23 @@ def plan(
 
     Args:
         pieces: the prompt.
-        count: tokens of a text.
+        count: counts the tokens of a text.
+        tokens: of all pieces.
         budget: tokens the result may have; small budgets need small units.
         query: keep what has to do with it; None keeps both ends.
         head_ratio: share of the beginning when both ends are kept.
         preserve: literals whose units always stay.
     """
-    longest = min(LONG_LINE, budget)
+    # Sentences stay whole for a query. Both ends are filled by pieces of a quarter of the budget at most, counting one
+    # token per character as CJK text may have.
+    longest = min(LONG_LINE, budget if query else max(budget // 4, 1))
     cover = units(pieces.text, piece_chars=longest, sentence_chars=min(_SENTENCE_CHARS, longest) if query else longest)
-    costs = [count(pieces.text[unit.start : unit.end]) for unit in cover]
+    # The blank behind a unit becomes part of the next word's token.
+    costs = [count(pieces.text[unit.start : unit.end].rstrip(" ")) for unit in cover]
     spelled = not query and _MARK_SHARE * count(f"[... {sum(costs)} tokens cut ...]") <= budget
     pinned = _overlapping(cover, occurrences(pieces.text, preserve))
     order = query_order(pieces.text, cover, query) if query else None
-    return Plan(pieces, cover, costs, pinned, order, head_ratio, spelled, preserve)
+    return Plan(pieces, cover, costs, pinned, order, head_ratio, spelled, tokens / max(sum(costs), 1), preserve)
 
 
 def occurrences(text: str, literals: Iterable[str]) -> list[Span]:
@@ -141,6 +148,8 @@ def occurrences(text: str, literals: Iterable[str]) -> list[Span]:
 
 def apart_from(spans: Sequence[Span], protected: Sequence[Span]) -> list[Span]:
     """Return the spans that touch none of the protected ones; both sorted and apart."""
+    if not protected:
+        return list(spans)
     free: list[Span] = []
     at = 0
     for start, end in spans:
@@ -157,11 +166,11 @@ def _removable(text: str, preserve: tuple[str, ...]) -> list[Span]:
     return apart_from(spans, occurrences(text, preserve)) if spans else []
 
 
-def _with_fences(cover: Sequence[Unit], chosen: set[int]) -> set[int]:
-    """Keep the fence lines of every fence of which something inside is kept, and of no other."""
-    inside = {cover[at].region for at in chosen if not cover[at].fence}
+def _with_fences(cover: Sequence[Unit], chosen: set[int], pinned: frozenset[int]) -> set[int]:
+    """Keep the fence lines of every fence of which something inside is kept or that are pinned, and of no other."""
+    used = {cover[at].region for at in chosen if not cover[at].fence or at in pinned}
     fences = {at for at, unit in enumerate(cover) if unit.fence}
-    return (chosen - fences) | {at for at in fences if cover[at].region in inside}
+    return (chosen - fences) | {at for at in fences if cover[at].region in used}
 
 
 def _overlapping(cover: Sequence[Unit], spans: Sequence[Span]) -> frozenset[int]:

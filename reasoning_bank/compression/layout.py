@@ -28,6 +28,7 @@ class Region:
 
     @property
     def fenced(self) -> bool:
+        """True for a code fence."""
         return self.opening > self.start
 
 
@@ -57,7 +58,7 @@ _BLANKS: Final = re.compile(r"\s+")
 _CJK: Final = "\u3001-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff01-\uff60"
 _CJK_BREAK: Final = re.compile(f"(?<=[{_CJK}])(?=[{_CJK}])")
 _STRUCTURE: Final = re.compile(r"[,;{}\[\]]+(?=[\"'{\[(\w-])")
-_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,15}://[^\s\"'<>`]+")
+_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,15}://[^\s\"'<>`]{1,2048}")
 
 
 @dataclass(frozen=True, slots=True)

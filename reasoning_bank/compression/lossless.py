@@ -11,8 +11,8 @@ from reasoning_bank.compression.layout import Region, Span, regions
 # Blanks mean something inside string literals, here-documents and diffs, which only code has.
 _CODE: Final = re.compile(r'"""|\'\'\'|<<-?["\']?[A-Z]{2}|^(?:@@ -\d|diff --git |--- a/)', re.MULTILINE)
 _CODE_LINE: Final = re.compile(
-    r"^(?:[ \t]{2,}(?![-*+•\d ])|\t|(?:def|class|import|from|func|fn|let|const|var|if|for|while|return|public|#include)\b.*[;{:(]$)"
-    r"|[;{}]$"
+    r"^(?:[ \t]{2,}(?![-*+•\d ])|\t|(?:def|class|import|from|func|fn|let|const|var|if|for|while|return|public|#include)"
+    r"\b.*[;{:(]$)|[;{}]$"
 )
 _CODE_SHARE: Final = 0.2
 _JUDGED_LINES: Final = 2_000
@@ -33,7 +33,10 @@ def removable_blanks(text: str) -> Blanks:
     for region in regions(text):
         if not region.fenced and not _looks_like_code(text, region):
             for span, is_line in _blanks(text, region):
-                (empty if is_line else trailing).append(span)
+                if is_line and empty and empty[-1][1] == span[0]:
+                    empty[-1] = (empty[-1][0], span[1])
+                else:
+                    (empty if is_line else trailing).append(span)
     return Blanks(tuple(trailing), tuple(empty))
 
 
