@@ -42,8 +42,8 @@ def doctor_command(*, rebuild_index: bool, retry: bool, as_json: bool, load: Loa
 
 
 def _checks(settings: "Settings", *, rebuild_index: bool, retry: bool) -> "list[Check]":
-    from reasoning_bank.diagnosis import Check
     from reasoning_bank.cli.opened import open_bank
+    from reasoning_bank.diagnosis import Check
 
     try:
         with open_bank(settings) as bank:
