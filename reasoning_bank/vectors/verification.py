@@ -52,7 +52,7 @@ async def verify_directory(directory: Path, *, timeout_s: float = VERIFYING_S) -
 async def _run(command: list[str], place: Path, timeout_s: float) -> tuple[int | None, bytes]:
     # Chroma reads the .env of the directory it starts in: its own has none.
     process = await anyio.open_process(
-        command, cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command, cwd=place, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     said = b""
     try:

@@ -6,8 +6,10 @@ works however that was started.
 """
 
 import json
+import os
 import random
 import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ RUNAWAY = 10
 HEADER_BYTES = 100
 """What hnswlib writes into header.bin: of a shorter one it invents the rest, and the next write may be its last."""
 DAMAGED = 3
+ABANDONED = 4
 
 
 def check(directory: Path) -> list[str]:
@@ -39,10 +42,21 @@ def check(directory: Path) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Check the directory named by the one argument; 0 when it is sound, 3 with JSON on stdout when not."""
+    """Check the directory named by the one argument; 0 when it is sound, 3 with JSON on stdout when not.
+
+    Gives up when stdin ends: with the parent goes its lock, and another process may open the directory.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     wrong = check(Path(arguments[0]))
     json.dump(wrong[:10], sys.stdout)
     return DAMAGED if wrong else 0
+
+
+def _end_with_parent() -> None:
+    # Not sys.stdin: its lock would still be held when the interpreter ends.
+    while os.read(0, 4096):
+        pass
+    os._exit(ABANDONED)
 
 
 def _faults(collection: "Collection", sample: int) -> Iterable[str]:

@@ -1,5 +1,6 @@
 """A real Chroma server, and every index in the same order of business."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -87,6 +88,8 @@ class ChromaServer:
         """Keeps the server from answering, with its connections open."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        # All its threads have stopped when the kernel says so, not when the signal was sent.
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
         try:
             yield
         finally:

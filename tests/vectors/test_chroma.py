@@ -3,16 +3,20 @@
 import gc
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reasoning_bank.errors import StorageError
 from reasoning_bank.vectors.chroma import ChromaDBAdapter
 from reasoning_bank.vectors.connection import Cloud, Server, connect, disconnect
-from reasoning_bank.vectors.generation import Build
+from reasoning_bank.vectors.generation import Build, Generation
+from reasoning_bank.vectors.index import Vector, ids_digest
 from reasoning_bank.vectors.ownership import Ownership
 
 from .conftest import MODEL, WAIT_S, ChromaServer, named, unit
@@ -155,6 +159,35 @@ async def test_a_tenant_that_does_not_exist_is_named(chroma_server: ChromaServer
         await adapter.open(Build(1, MODEL))
     await adapter.close()
     gc.collect()
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(0, 9), max_size=4), st.lists(st.integers(0, 9), max_size=3)),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_any_history_leaves_what_a_dict_would_hold(steps: list[tuple[list[int], list[int]]]) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        generation, model = Generation(Path(place), Build(1, MODEL), batch_size=2, timeout_s=5), dict[str, Vector]()
+        generation.create()
+        for seq, (stored, deleted) in enumerate(steps, start=1):
+            upserts = [(f"m{each}", unit(seq * 10 + each, 1)[0]) for each in stored if each not in deleted]
+            generation.apply("w", upserts, [f"m{each}" for each in deleted], seq=seq)
+            for each in deleted:
+                model.pop(f"m{each}", None)
+            model.update(upserts)
+        held = generation.held("w")
+        assert held is not None
+        assert (held.count, held.digest) == (len(model), ids_digest(model) if model else held.digest)
+        assert set(generation.vectors("w", [f"m{each}" for each in range(10)])) == set(model)
+        for name, vector in model.items():
+            found = generation.nearest("w", vector, 1)
+            assert found is not None
+            assert found.hits[0].id == name
+        generation.close()
 
 
 def test_the_key_of_the_cloud_is_never_shown() -> None:

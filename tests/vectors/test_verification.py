@@ -1,6 +1,8 @@
 """A damaged directory is found out by a child process, whatever that costs the child."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import anyio
 import pytest
 
 from reasoning_bank.errors import StorageError
+from reasoning_bank.vectors import verify
 from reasoning_bank.vectors.generation import Build, Generation
 from reasoning_bank.vectors.verification import CLEAN, leave_clean, take_clean, verify_directory
 
@@ -105,6 +108,11 @@ async def test_damage_that_ends_the_process_ends_only_the_child(copied: Path) ->
 async def test_a_check_that_hangs_is_ended(copied: Path) -> None:
     with anyio.fail_after(20), pytest.raises(StorageError, match="damaged"):
         await verify_directory(copied, timeout_s=0.01)
+
+
+def test_a_check_whose_parent_is_gone_gives_up(copied: Path) -> None:
+    command = [sys.executable, "-P", verify.__file__, str(copied)]
+    assert subprocess.run(command, stdin=subprocess.DEVNULL, timeout=20, check=False).returncode == verify.ABANDONED
 
 
 def test_a_directory_left_in_order_is_believed_once(copied: Path) -> None:
