@@ -1,10 +1,12 @@
 """How this bank opens SQLite: write-ahead log, explicit transactions, and a wait instead of a lock error."""
 
+import itertools
+import os
 import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 
@@ -15,7 +17,9 @@ _SYNCHRONOUS: dict[Durability, str] = {"full": "FULL", "process": "NORMAL"}
 _LOG_LIMIT_BYTES = 64 << 20
 _PAGE_CACHE_KIB = 16 << 10
 _STATEMENTS_KEPT = 256
-_LOCK_RETRY_S = 0.01
+_LOCK_WAIT_S = 0.001
+# Its multiples spread evenly over 0..1: waits that differ without a source of randomness.
+_GOLDEN_RATIO = 0.618034
 
 
 def writing_engine(path: Path, *, durability: Durability, busy_timeout_s: float) -> Engine:
@@ -26,9 +30,13 @@ def writing_engine(path: Path, *, durability: Durability, busy_timeout_s: float)
         _use_write_ahead_log(connection, busy_timeout_s)
         connection.execute(f"PRAGMA synchronous={_SYNCHRONOUS[durability]}")
         connection.execute(f"PRAGMA journal_size_limit={_LOG_LIMIT_BYTES}")
+        connection.execute("PRAGMA busy_timeout=0")  # the wait for the write lock is ours, below
         return connection
 
-    return _engine(connect, begin="BEGIN IMMEDIATE")
+    def begin(connection: sqlite3.Connection) -> None:
+        _retried_while_locked(lambda: connection.execute("BEGIN IMMEDIATE"), busy_timeout_s)
+
+    return _engine(connect, begin)
 
 
 def reading_engine(path: Path, *, busy_timeout_s: float) -> Engine:
@@ -39,7 +47,7 @@ def reading_engine(path: Path, *, busy_timeout_s: float) -> Engine:
         connection.execute("PRAGMA query_only=ON")
         return connection
 
-    return _engine(connect, begin="BEGIN")
+    return _engine(connect, lambda connection: connection.execute("BEGIN"))
 
 
 def watching_connection(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
@@ -64,22 +72,31 @@ def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
 
 def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout_s: float) -> None:
     # Switching a new file to WAL reports "locked" at once where two processes do it together, whatever the timeout.
-    deadline = time.monotonic() + busy_timeout_s
-    while True:
+    _retried_while_locked(lambda: connection.execute("PRAGMA journal_mode=WAL"), busy_timeout_s)
+
+
+def _retried_while_locked(statement: Callable[[], object], timeout_s: float) -> None:
+    """Repeats a statement until the lock is free.
+
+    SQLite's own wait doubles up to 0.1 s, so that a process that just came takes the lock from one that waits: with
+    four busy writers the unluckiest waited 3.4 s. Short waits of uneven length give each the same chance.
+    """
+    deadline = time.monotonic() + timeout_s
+    for attempt in itertools.count():
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            statement()
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > deadline:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-            time.sleep(_LOCK_RETRY_S)
+            time.sleep(_LOCK_WAIT_S * (0.5 + (attempt * _GOLDEN_RATIO + os.getpid() * 0.1) % 1))
 
 
-def _engine(connect: Callable[[], sqlite3.Connection], *, begin: str) -> Engine:
-    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+def _engine(connect: Callable[[], sqlite3.Connection], begin: Callable[[sqlite3.Connection], object]) -> Engine:
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, skip_autocommit_rollback=True)
 
     def begin_transaction(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        begin(cast("sqlite3.Connection", connection.connection.driver_connection))
 
     event.listen(engine, "begin", begin_transaction)
     return engine

@@ -15,6 +15,7 @@ from typing import Self, TypeVar
 import anyio
 import anyio.to_thread
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from reasoning_bank.storage import directory, version
 from reasoning_bank.storage.connections import Durability, reading_engine, watching_connection, writing_engine
@@ -189,8 +190,8 @@ class _ReadPool:
             connection = self._engine.connect()
         try:
             yield connection
-        except sqlite3.Error:
-            connection.close()
+        except (sqlite3.Error, DBAPIError):
+            connection.close()  # a fresh one may do better than one that met a fault
             raise
         finally:
             self._give_back(connection)

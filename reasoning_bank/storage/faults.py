@@ -20,6 +20,7 @@ _ADVICE: dict[StorageCode, str] = {
 }
 # A commit needs some pages of the write-ahead log; with less than this left, an I/O error is a full disk.
 _ROOM_FOR_A_COMMIT_BYTES = 1 << 20
+_READ_AT_ONCE_BYTES = 1 << 20
 
 
 def storage_error(code: StorageCode, detail: str = "") -> StorageError:
@@ -41,19 +42,35 @@ def translated(error: BaseException, path: Path) -> StorageError | None:
     return storage_error(code) if code else None
 
 
-def is_healthy(path: Path) -> bool:
-    """Whether a fresh look at the file finds a sound database; False as well when it cannot be read at all."""
+def is_damaged(path: Path) -> bool:
+    """Whether a fresh look finds a file that can be read from end to end and is no sound database."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
-            return connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+            return connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",)
     except sqlite3.Error:
+        # SQLite calls a page it cannot read malformed, too: then it is the disk that fails, not the file.
+        return _can_be_read(path)
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except OSError:
         return False
+    try:
+        while os.read(file, _READ_AT_ONCE_BYTES):
+            pass
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return True
 
 
 def _code(error: sqlite3.Error, path: Path) -> StorageCode | None:
     name = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return "io" if is_healthy(path) else "damaged"
+        return "damaged" if is_damaged(path) else "io"
     if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
         return _io_code(path)
     for prefix, code in _CODES.items():

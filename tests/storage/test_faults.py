@@ -214,7 +214,7 @@ def test_a_damaged_file_is_refused_with_advice_and_never_touched(path: Path) -> 
     assert caught.value.code == "damaged"
     assert "restore a backup" in str(caught.value)
     assert path.read_bytes() == before
-    assert not faults.is_healthy(path)
+    assert faults.is_damaged(path)
 
 
 def test_a_file_cut_short_is_damaged(path: Path) -> None:
@@ -239,6 +239,10 @@ def test_a_false_alarm_of_corruption_is_a_passing_fault(database: Database) -> N
     typed = translated(alarm, database.path)
     assert typed is not None
     assert typed.code == "io"
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    assert not faults.is_damaged(tmp_path / "gone.db")
 
 
 @pytest.mark.parametrize(
