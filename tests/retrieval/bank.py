@@ -17,7 +17,7 @@ from reasoning_bank.storage import embeddings, memories, traces, workspaces
 from reasoning_bank.storage.database import Database
 from reasoning_bank.storage.embeddings import EmbeddingRow
 from reasoning_bank.text.analyser import analyse
-from reasoning_bank.text.fields import content_hash, index_fields
+from reasoning_bank.text.fields import Field, content_hash, index_fields
 from reasoning_bank.vectors.index import VectorIndex
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -66,7 +66,9 @@ class SmallBank:
         identity = self.embedder.identity
         found = await self.database.read(lambda connection: memories.by_ids(connection, workspace, ids))
         fields = [(memory, field) for memory in found.values() for field in index_fields(memory.item)]
-        vectors = self.encode([field.text for _, field in fields])
+        # Short ones together, as the model's padding likes it.
+        fields.sort(key=lambda pair: len(pair[1].text))
+        vectors = [row for some in _in_batches(fields) for row in self.encode([field.text for _, field in some])]
         rows = [
             EmbeddingRow(
                 memory_id=memory.id,
@@ -119,6 +121,10 @@ class SmallBank:
             index=index,
             options=options,
         )
+
+
+def _in_batches(fields: list[tuple[Memory, Field]]) -> list[list[tuple[Memory, Field]]]:
+    return [fields[start : start + 16] for start in range(0, len(fields), 16)]
 
 
 async def found(retriever: Retriever, workspace: str, query: Query) -> list[str]:

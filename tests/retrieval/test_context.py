@@ -1,0 +1,105 @@
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reasoning_bank.records import Counters, ErrorContext, Memory, MemoryItem, RetrievedMemory
+from reasoning_bank.retrieval.context import PREAMBLE, context_block, warning_of
+from reasoning_bank.retrieval.selection import Ballot, select
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def memory(item: MemoryItem, *, id_: str = "m1", content_hash: str = "h") -> Memory:
+    return Memory(id_, "w", "t", item, Counters(), NOW, NOW, content_hash)
+
+
+def retrieved(item: MemoryItem, **named: str) -> RetrievedMemory:
+    kept = memory(item, **named)
+    return RetrievedMemory(kept, 0.75, warning_of(kept))
+
+
+def by_words(text: str) -> int:
+    return len(text.split())
+
+
+def test_a_block_says_what_it_is_and_where_each_memory_comes_from() -> None:
+    item = MemoryItem("task", title="Check the cache", description="When slow", content="Clear it", outcome="success")
+    assert context_block([retrieved(item)], budget=0, count_tokens=by_words) == (
+        f"{PREAMBLE}\n\n1. Check the cache [id m1, success, relevance 0.75]\nWhen slow\nClear it"
+    )
+
+
+def test_a_row_without_title_and_content_shows_its_text_with_who_and_when() -> None:
+    item = MemoryItem("I went\nhome", actor="Ann", time="2023-05-07")
+    block = context_block([retrieved(item)], budget=100, count_tokens=by_words)
+    assert block.endswith("1. I went [id m1, unknown, relevance 0.75]\nAnn (07 May 2023): I went\nhome")
+
+
+def test_low_trust_and_warnings_are_said() -> None:
+    item = MemoryItem("task", title="T", content="c", outcome="failure", trust="low")
+    block = context_block([retrieved(item)], budget=0, count_tokens=by_words)
+    assert "[id m1, failure, relevance 0.75, low trust]\nWarning: This failed before.\nc" in block
+
+
+def test_a_warning_names_the_pattern_and_the_way_out() -> None:
+    context = ErrorContext("E", "it hung", "use a timeout")
+    item = MemoryItem("t", outcome="failure", error_context=context)
+    assert warning_of(memory(item)) == "This failed before (it hung); instead: use a timeout."
+    assert warning_of(memory(MemoryItem("t", outcome="success", error_context=context))) is None
+
+
+def test_invisible_characters_are_not_served() -> None:
+    item = MemoryItem("t", title="a\u200bb", content="x\u202ey\U000e0041")
+    block = context_block([retrieved(item)], budget=0, count_tokens=by_words)
+    assert "ab [id" in block
+    assert block.endswith("\nxy")
+
+
+@given(st.lists(st.integers(0, 400), max_size=8), st.integers(1, 300))
+@settings(deadline=None)
+def test_a_block_never_exceeds_its_budget(lengths: list[int], budget: int) -> None:
+    found = [retrieved(MemoryItem("t", title="T", content="word " * length)) for length in lengths]
+    block = context_block(found, budget=budget, count_tokens=by_words)
+    assert by_words(block) <= budget
+    assert block == "" or block.startswith(PREAMBLE)
+
+
+def test_a_long_memory_is_cut_where_it_says_so_and_leaves_room_for_others() -> None:
+    found = [
+        retrieved(MemoryItem("t", title="long", content="word " * 100_000)),
+        retrieved(MemoryItem("t", title="short", content="brief advice for the next")),
+    ]
+    block = context_block(found, budget=100, count_tokens=by_words)
+    assert "… [cut]" in block
+    assert block.endswith("brief advice for the next")
+    assert 60 <= by_words(block) <= 100
+
+
+def test_without_memories_or_room_there_is_no_block() -> None:
+    assert context_block([], budget=800, count_tokens=by_words) == ""
+    assert context_block([retrieved(MemoryItem("t", content="c " * 50))], budget=5, count_tokens=by_words) == ""
+
+
+def test_copies_give_their_place_to_the_next() -> None:
+    kept = {f"m{n}": memory(MemoryItem("t"), id_=f"m{n}", content_hash=f"h{n // 2}") for n in range(6)}
+    ballots = [Ballot(each, 0.9) for each in kept]
+
+    def read(ids: Sequence[str]) -> dict[str, Memory]:
+        return {each: kept[each] for each in ids if each in kept}
+
+    chosen = select(ballots, k=3, floor=0.5, excluded=frozenset(), read=read)
+    assert [each.memory.id for each in chosen.memories] == ["m0", "m2", "m4"]
+    assert chosen.below_floor == 0
+
+
+@pytest.mark.parametrize(("floor", "ids", "below"), [(0.0, ["a", "b", "c"], 0), (0.5, ["a", "c"], 1), (0.95, [], 3)])
+def test_those_of_the_k_best_below_the_floor_are_counted_not_replaced(floor: float, ids: list[str], below: int) -> None:
+    ballots = [Ballot("a", 0.9), Ballot("b", 0.2), Ballot("c", 0.6), Ballot("d", 0.9)]
+    kept = {each: memory(MemoryItem("t"), id_=each, content_hash=each) for each in "abcd"}
+    chosen = select(
+        ballots, k=3, floor=floor, excluded=frozenset(), read=lambda wanted: {each: kept[each] for each in wanted}
+    )
+    assert ([each.memory.id for each in chosen.memories], chosen.below_floor) == (ids, below)
