@@ -7,20 +7,22 @@ overcome gives a fix; failure gives a warning with an error context. A trace tha
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 from reasoning_bank.learning.evidence import (
     Failure,
+    Judged,
     changed_places,
     clipped,
     explanations,
-    failure_of,
     is_patch,
     is_sentence,
-    kind_of,
+    judged,
     named_failure,
     sentences,
     succeeded,
+    tells,
 )
 from reasoning_bank.learning.steps import Step, read_steps
 from reasoning_bank.records import ErrorContext, MemoryItem, NewTrace
@@ -35,6 +37,8 @@ _NARRATIVE_CHARS: Final = 1_200
 _RESULT_CHARS: Final = 600
 _STEPS: Final = 5
 _REASONS: Final = 3
+# Steps after an error within which what is done next still has to do with it.
+_REACH: Final = 30
 _APPROACH: Final = {
     "success": ("Approach that solved this task.", "What worked:"),
     "partial": ("Approach that solved a part of this task.", "What was done:"),
@@ -55,8 +59,9 @@ def distil(report: NewTrace) -> tuple[MemoryItem, ...]:
     steps = read_steps(report.trajectory)
     if not steps:
         return ()
-    main = _warning(report, steps) if report.outcome == "failure" else _approach(report, steps)
-    items = [item for item in (main, *_fixes(report, steps)) if item is not None][:MAX_ITEMS]
+    run = judged(steps)
+    main = _warning(report, run) if report.outcome == "failure" else _approach(report, run)
+    items = [item for item in (main, *islice(_fixes(report, run), MAX_ITEMS)) if item is not None][:MAX_ITEMS]
     return tuple(
         replace(
             item,
@@ -81,7 +86,9 @@ def found_by(title: str, description: str, task: str) -> str:
 def task_title(task: str) -> str:
     """Return the line of a task that says what it is about, clipped to 120 characters."""
     lines = [
-        re.sub(r"<!--.*?-->|[*_`#>]{2,}|^[#>\-*\s]+|^(?:title|task|issue|problem|goal)\s*:\s*", "", line, flags=re.I)
+        re.sub(
+            r"<!--.*?-->|[*_`#>]{2,}|^[#>\-*\s]+|^(?:title|task|issue|problem|goal)\s*:\s*", "", line[:500], flags=re.I
+        )
         for line in task.splitlines()
     ]
     lines = [line.strip() for line in lines]
@@ -89,23 +96,24 @@ def task_title(task: str) -> str:
     return clipped(next(telling, next(filter(None, lines), task)), _TITLE_CHARS)
 
 
-def _approach(report: NewTrace, steps: Sequence[Step]) -> MemoryItem | None:
+def _approach(report: NewTrace, run: Sequence[Judged]) -> MemoryItem | None:
     description, heading = _APPROACH[report.outcome]
-    story = _narrative(steps)
-    why = [story] if story else explanations(steps, limit=_REASONS)
-    did = [] if story else _decisive(steps)
+    steps = [part.step for part in run]
+    why = explanations(steps, limit=_REASONS)
+    story = _narrative(steps) if why or report.outcome == "success" else ""
+    did = [] if story else _decisive(run)
     changed = _changed(steps)
     answer = _answer(steps)
-    # Without a reported success, steps alone prove nothing: there must be an explanation, a change or a result.
-    if not (why or changed or (report.outcome == "success" and (did or answer))):
+    # Without a reported success, steps alone prove nothing: there must be an explanation or a change.
+    if not (why or changed or (report.outcome == "success" and (story or did or answer))):
         return None
-    proof = next((step for step in reversed(steps) if kind_of(step) == "check" and succeeded(step)), None)
+    proof = next((part.step for part in reversed(run) if part.kind == "check" and succeeded(part.step)), None)
     parts = [
-        " ".join(why),
+        story or " ".join(why),
         _numbered(heading, [] if changed else did),
         "\n".join(["Changed:", *changed]) if changed else "",
         f"Result: {answer}" if answer and not changed else "",
-        f"Checked by `{_quoted(proof.action)}`." if proof and proof.action else "",
+        f"Checked by `{_quoted(proof.action)}`." if proof else "",
     ]
     return MemoryItem(
         text=found_by("", "", report.task),
@@ -115,63 +123,57 @@ def _approach(report: NewTrace, steps: Sequence[Step]) -> MemoryItem | None:
     )
 
 
-def _warning(report: NewTrace, steps: Sequence[Step]) -> MemoryItem | None:
+def _warning(report: NewTrace, run: Sequence[Judged]) -> MemoryItem | None:
+    steps = [part.step for part in run]
     story = _narrative(steps)
-    failure = _last_failure(steps)
-    why = [story] if story else explanations(steps, limit=_REASONS)
-    tried = [] if story else _attempts(steps)
+    failure = _last_failure(run)
+    why = story or " ".join(explanations(steps, limit=_REASONS))
+    tried = [] if story else _quoted_actions([part.step for part in run if part.failure or part.kind == "change"])
     if not (failure or why or len(tried) > 1):
         return None
+    kind, line = (failure.type, failure.line) if failure else ("unresolved", "")
     guidance = _guidance(steps, failure)
-    title = task_title(report.task)
-    kind = failure.type if failure else "unresolved"
     parts = [
-        f"Ended with `{_quoted(failure.line)}`." if failure and failure.line not in story else "",
-        " ".join(why),
+        f"Ended with `{_quoted(line)}`." if line and line not in why else "",
+        why,
         _numbered("Tried without success:", tried),
-        "" if not guidance or guidance in " ".join(why) else f"Instead: {guidance}",
+        f"Instead: {guidance}" if guidance and guidance not in why else "",
     ]
     return MemoryItem(
-        text=found_by(failure.line if failure else "", "", report.task),
-        title=clipped(f"Failed ({kind}): {title}", _TITLE_CHARS),
+        text=found_by(line, "", report.task),
+        title=clipped(f"Failed ({kind}): {task_title(report.task)}", _TITLE_CHARS),
         description="Warning: this way did not solve the task.",
         content="\n".join(filter(None, parts)),
-        error_context=ErrorContext(
-            kind, failure.line if failure else clipped(tried[-1] if tried else story, 240), guidance
-        ),
+        error_context=ErrorContext(kind, line or clipped(tried[-1] if tried else why, 240), guidance),
     )
 
 
-def _fixes(report: NewTrace, steps: Sequence[Step]) -> Iterator[MemoryItem]:
+def _fixes(report: NewTrace, run: Sequence[Judged]) -> Iterator[MemoryItem]:
     seen: set[str] = set()
-    for position, step in enumerate(steps):
-        failure = failure_of(step)
-        if failure is None or not step.action or failure.line in seen:
+    for at, part in enumerate(run):
+        if part.failure is None or not part.step.action or part.failure.line in seen:
             continue
-        if fix := _fix(steps, position):
-            seen.add(failure.line)
-            yield _fix_item(report, step, failure, fix)
+        if fix := _fix(part, run[at + 1 : at + 1 + _REACH]):
+            seen.add(part.failure.line)
+            yield _fix_item(report, part.step, part.failure, fix)
 
 
-def _fix(steps: Sequence[Step], position: int) -> list[Step]:
-    """Return what made the failed action succeed later: the changes in between, else the other way it was called."""
-    failed = steps[position]
-    for later in range(position + 1, len(steps)):
-        step = steps[later]
-        if _head(step) != _head(failed) or failure_of(step) or not step.observation:
+def _fix(failed: Judged, later: Sequence[Judged]) -> list[Step]:
+    """Return what made the failed action succeed later: the changes in between, and the other way it was called."""
+    head = _head(failed.step)
+    for at, part in enumerate(later):
+        if part.failure or not part.step.observation or _head(part.step) != head:
             continue
-        between = [
-            change for change in steps[position + 1 : later] if kind_of(change) == "change" and not failure_of(change)
-        ]
-        other_way = [step] if _quoted(step.action) != _quoted(failed.action) else []
-        return between[-2:] + other_way
+        changes = [change.step for change in later[:at] if change.kind == "change" and not change.failure]
+        other_way = [part.step] if _quoted(part.step.action) != _quoted(failed.step.action) else []
+        return changes[-2:] + other_way
     return []
 
 
 def _fix_item(report: NewTrace, step: Step, failure: Failure, fix: Sequence[Step]) -> MemoryItem:
     done = ", then ".join(f"`{_quoted(change.action)}`" for change in fix)
     why = explanations(fix, limit=1)
-    description = f"When `{clipped(step.action, 120)}` fails with {failure.type}."
+    description = f"When `{_quoted(clipped(step.action, 120))}` fails with {failure.type}."
     return MemoryItem(
         text=found_by(failure.line, description.replace("`", ""), task_title(report.task)),
         title=clipped(failure.line, _TITLE_CHARS),
@@ -188,28 +190,23 @@ def _narrative(steps: Sequence[Step]) -> str:
     if any(step.action or step.observation for step in steps):
         return ""
     story = " ".join(" ".join(step.thought.split()) for step in steps)
-    return story if len(story) <= _NARRATIVE_CHARS else ""
+    return story if len(story) <= _NARRATIVE_CHARS and tells(story) else ""
 
 
-def _decisive(steps: Sequence[Step]) -> list[str]:
+def _decisive(run: Sequence[Judged]) -> list[str]:
     """Return the actions that made the difference, at most five, in order."""
-    good = [step for step in steps if step.action and not failure_of(step) and not is_patch(step.action)]
-    changes = [step for step in good if kind_of(step) == "change"]
-    others = [step for step in good if kind_of(step) == "other" and len(step.action.split()) > 1]
-    chosen = changes or others or [step for step in good if len(good) > 1]
-    return _quoted_actions(chosen)
-
-
-def _attempts(steps: Sequence[Step]) -> list[str]:
-    """Return what was tried in vain: failed actions and changes, at most five, in order."""
-    return _quoted_actions([step for step in steps if step.action and (failure_of(step) or kind_of(step) == "change")])
+    good = [part for part in run if part.step.action and not part.failure and not is_patch(part.step.action)]
+    changes = [part for part in good if part.kind == "change"]
+    others = [part for part in good if part.kind == "other" and len(part.step.action.split()) > 1]
+    # Where nothing was changed, as in a search, the way itself is the knowledge.
+    chosen = changes or others or (good if len(good) > 1 else [])
+    return _quoted_actions([part.step for part in chosen])
 
 
 def _quoted_actions(steps: Sequence[Step]) -> list[str]:
     actions = list(dict.fromkeys(map(_shown, steps)))
     # The last steps led to the end; the first one shows where it began.
-    chosen = actions if len(actions) <= _STEPS else [actions[0], *actions[1 - _STEPS :]]
-    return chosen
+    return actions if len(actions) <= _STEPS else [actions[0], *actions[1 - _STEPS :]]
 
 
 def _changed(steps: Sequence[Step]) -> list[str]:
@@ -228,9 +225,9 @@ def _answer(steps: Sequence[Step]) -> str:
     return clipped(" ".join(closing[:2]), _RESULT_CHARS) if closing else ""
 
 
-def _last_failure(steps: Sequence[Step]) -> Failure | None:
-    seen = next((failure for step in reversed(steps) if (failure := failure_of(step))), None)
-    return seen or next((failure for step in reversed(steps) if (failure := named_failure(step.thought))), None)
+def _last_failure(run: Sequence[Judged]) -> Failure | None:
+    seen = next((part.failure for part in reversed(run) if part.failure), None)
+    return seen or next((told for part in reversed(run) if (told := named_failure(part.step.thought))), None)
 
 
 def _guidance(steps: Sequence[Step], failure: Failure | None) -> str:
@@ -239,7 +236,8 @@ def _guidance(steps: Sequence[Step], failure: Failure | None) -> str:
     advice = [sentence for step in late for sentence in sentences(step.thought) if _GUIDANCE.search(sentence)]
     if advice:
         return clipped(advice[-1], 300)
-    return f"Resolve `{_quoted(failure.line)}` before repeating these steps." if failure else ""
+    known = failure and failure.type != "unresolved"
+    return f"Resolve `{_quoted(failure.line)}` before repeating these steps." if failure and known else ""
 
 
 def _head(step: Step) -> str:

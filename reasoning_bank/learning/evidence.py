@@ -23,6 +23,15 @@ class Failure:
     line: str
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A step with what it was and how it went, judged once."""
+
+    step: Step
+    kind: Kind
+    failure: Failure | None
+
+
 # The end of a long output is where a command says how it went.
 _TAIL_CHARS: Final = 20_000
 _ERRORS: Final = re.compile(
@@ -30,7 +39,8 @@ _ERRORS: Final = re.compile(
     r"(?:[\w.]{1,80}\.)?(?P<type>[A-Z]\w{0,60}(?:Error|Exception|Interrupt|Exit))\b(?::[^\n]{0,400}|[ \t]*$)"
     r"|(?P<compiler>error(?:\[E\d{4}\]| TS\d{4,5}| CS\d{4}| C\d{4})?)(?::| -)[ \t]*[^\n]{4,400}"
     r"|(?P<located>[\w./\\-]{1,200}:\d{1,7}(?::\d{1,5})?:[ \t](?:fatal )?error)\b[^\n]{4,400}"
-    r"|(?P<fatal>fatal|FATAL|panic|CRITICAL|npm ERR!|ERROR|FAILED|Segmentation fault|Killed|Aborted)\b[:\s-]{0,4}[^\n]{0,400}"
+    r"|(?P<fatal>fatal|FATAL|panic|CRITICAL|npm ERR!|ERROR|FAILED|Segmentation fault|Killed"
+    r"|Aborted)\b[:\s-]{0,4}[^\n]{0,400}"
     r"|[^\n]{0,200}(?P<shell>command not found|No such file or directory|Permission denied|Connection refused|timed out"
     r"|Operation not permitted|Address already in use|No space left on device|annot find module|ould not resolve)"
     r"[^\n]{0,200}"
@@ -41,7 +51,8 @@ _TOLD: Final = re.compile(
     r"\b(?:[\w.]{1,80}\.)?(?:(?P<type>[A-Z]\w{0,60}(?:Error|Exception))\b|(?P<http>HTTP [45]\d\d)\b)[^\n]{0,200}"
 )
 _FAILED: Final = re.compile(
-    r"\b(?:fail(?:ed|s|ure)|did(?: not|n't)|could(?: not|n't)|can(?:not|'t)|unable|wrong|rejected|timed out|crash\w*|broke"
+    r"\b(?:fail(?:ed|s|ure)|did(?: not|n't)|could(?: not|n't)|can(?:not|'t)|unable|wrong|rejected"
+    r"|timed out|crash\w*|broke"
     r"|error)\b|失败|错误|无法",
     re.IGNORECASE,
 )
@@ -51,7 +62,8 @@ _JSON_ERROR: Final = re.compile(
 )
 _NO_ERROR: Final = re.compile(r"\b(?:0|no) (?:errors?|failed|failures?)\b|errors?[:=] ?0\b", re.IGNORECASE)
 _SUCCESS: Final = re.compile(
-    r"\b(?:\d+ passed|all tests? pass\w*|tests? pass(?:ed|es)?|build succe\w+|success(?:fully)?|succeeded|0 failed|done in"
+    r"\b(?:\d+ passed|all tests? pass\w*|tests? pass(?:ed|es)?|build succe\w+|success(?:fully)?|succeeded"
+    r"|0 failed|done in"
     r"|OK)\b|^OK$|exit code:? 0\b",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -71,7 +83,8 @@ _CHANGES: Final = re.compile(
 _CHECKS: Final = re.compile(
     _PREFIX
     + r"\S{0,80}python[\d.]* |\S{0,80}pytest|tox|nox|make|npm (?:test|run)|yarn test|go (?:test|build|run|vet)|mvn"
-    r"|cargo (?:test|build|check|run)|gradle|ctest|jest|vitest|ruff|mypy|pyright|eslint|tsc|curl|run|execute|test|verify"
+    r"|cargo (?:test|build|check|run)|gradle|ctest|jest|vitest|ruff|mypy|pyright|eslint|tsc|curl|run"
+    r"|execute|test|verify"
     r"|check|node )",
     re.IGNORECASE,
 )
@@ -83,24 +96,32 @@ _LOOKS: Final = re.compile(
     re.IGNORECASE,
 )
 
+_SHORTEST_REPORT: Final = 16
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])[ \t]+(?=[A-Z\"'`(\[\d])|(?<=[。！？])|\n+")
 _WHY: Final = re.compile(
     r"\b(?:root cause|because|due to|caused by|turns? out|the (?:real |actual |underlying )?(?:issue|problem|bug|error"
     r"|failure|reason|cause|fix|solution|trick|key) (?:is|was|lies|came|comes)|fixed by|fix(?:es|ed)? (?:the|it|this)"
-    r"|solved by|resolved by|instead of|rather than|so that|which (?:means|made|broke)|needs? to be|needed|requires?|must"
+    r"|solved by|resolved by|instead of|rather than|so that|which (?:means|made|broke)|needs? to be"
+    r"|needed|requires?|must"
     r"|should have|only works|does(?: not|n't) work|never|always|lesson|work(?:s|ed) (?:after|because|once|when|only)"
     r"|without (?:it|this)|otherwise|makes? sure|ensures?)\b|因为|由于|原因|解决|必须|需要|而不是|导致",
     re.IGNORECASE,
 )
 _PLANNING: Final = re.compile(
     r"^(?:ok(?:ay)?|great|now|next|first|then|alright|hmm|so)?[,.! ]{0,3}(?:let me|let's|let us|i(?:'ll| will| need to"
-    r"| should| want to| am going to|'m going to)|we(?:'ll| will| need to| should)|to (?:begin|start)|maybe|perhaps|please"
-    r"|could you|would you|do you|thank)\b|\?\s*$",
+    r"| should| want to| am going to|'m going to)|we(?:'ll| will| need to| should)|to (?:begin|start)"
+    r"|maybe|perhaps|please"
+    r"|could you|would you|do you|thank|hello|hi\b|sure|certainly|of course|you are welcome)\b|\?\s*$",
     re.IGNORECASE,
 )
 _SPECIFIC: Final = re.compile(
     r"`[^`]+`|\b\w+_\w+\b|\b\w+\.\w+\(|\w+\(\)|\b[\w-]+(?:/[\w.-]+)+|\b[a-z]+[A-Z]\w+|--\w+|\b\d+(?:\.\d+)*\b"
 )
+
+
+def judged(steps: Sequence[Step]) -> list[Judged]:
+    """Return each step with its kind and its failure, if any."""
+    return [Judged(step, kind_of(step), failure_of(step)) for step in steps]
 
 
 def failure_of(step: Step) -> Failure | None:
@@ -126,6 +147,7 @@ def failure_of(step: Step) -> Failure | None:
 
 def named_failure(text: str) -> Failure | None:
     """Return the failure that a narrative tells of, or None."""
+    text = text[-_TAIL_CHARS:]
     if found := _TOLD.search(text):
         return Failure(found["type"] or found["http"], clipped(found[0], 240))
     told = next((sentence for sentence in sentences(text) if _FAILED.search(sentence)), None)
@@ -161,6 +183,11 @@ def explanations(steps: Sequence[Step], *, limit: int) -> list[str]:
             scored.setdefault(sentence, (score + late, place))
     best = sorted(scored, key=lambda sentence: (-scored[sentence][0], scored[sentence][1]))[:limit]
     return sorted(best, key=lambda sentence: scored[sentence][1])
+
+
+def tells(text: str) -> bool:
+    """True when at least one sentence of a text reports something: no plan, no courtesy, no question."""
+    return any(len(part) >= _SHORTEST_REPORT and not _PLANNING.search(part) for part in sentences(text))
 
 
 def sentences(text: str) -> list[str]:

@@ -23,10 +23,13 @@ _NEW_SHARE: Final = 0.2
 _EMPTY_WORDS: Final = frozenset(
     re.findall(
         r"\w+",
-        "the a an it this that task tasks was were is are be been has have had and or of to in on for with by as i we you "
-        "successfully success successful completed complete completes completion done finished finish worked works work "
+        "the a an it this that task tasks was were is are be been has have had and or of to in on for with "
+        "by as i we you "
+        "successfully success successful completed complete completes completion done finished finish worked "
+        "works work "
         "fixed fix solved solve issue issues problem problems failed fail failure error errors correctly properly well "
-        "everything all good great ok okay fine now result results final expected please thanks remember note important "
+        "everything all good great ok okay fine now result results final expected please thanks remember "
+        "note important "
         "always careful carefully more better best next time try again make sure should must will can could",
     )
 )
@@ -35,7 +38,8 @@ _INSTRUCTION: Final = re.compile(
     r"|safety)\b[^.\n]{0,30}\b(?:instructions?|prompts?|rules?|guidelines?|messages?|policies|context)\b"
     r"|\byou are (?:now|no longer)\b|\b(?:from now on|as of now),? (?:you|always|never)\b"
     r"|\b(?:new|updated|real|hidden) (?:system )?(?:instructions?|prompt)s?\s*:"
-    r"|\b(?:reveal|print|output|repeat|leak|send|exfiltrate|forward|upload|post)\b[^.\n]{0,40}\b(?:system prompt|api keys?"
+    r"|\b(?:reveal|print|output|repeat|leak|send|exfiltrate|forward|upload"
+    r"|post)\b[^.\n]{0,40}\b(?:system prompt|api keys?"
     r"|passwords?|credentials|secrets|environment variables|conversation|chat history|private keys?)\b"
     r"|\b(?:do not|don't|never) (?:tell|inform|mention|show|reveal)\b[^.\n]{0,20}\b(?:user|human|anyone|operator)\b"
     r"|</?(?:system|instructions?|admin|im_start|im_end)>|<\|im_(?:start|end)\|>|\[/?(?:INST|SYSTEM)\]"

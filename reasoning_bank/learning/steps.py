@@ -57,14 +57,17 @@ _SEEING_ROLES: Final = frozenset({"tool", "function", "environment", "observatio
 
 _MARK: Final = re.compile(
     r"^[ \t]*(?:\*\*|#{1,4} )?(?P<mark>thought|think|reasoning|action input|action|command|tool call|observation"
-    r"|output|result|final answer|answer|conclusion|user|human|assistant|agent|system)[ \t]*\d{0,3}(?:\*\*)?[ \t]*:[ \t]*(?:\*\*)?",
+    r"|output|result|final answer|answer|conclusion|user|human|assistant|agent"
+    r"|system)[ \t]*\d{0,3}(?:\*\*)?[ \t]*:[ \t]*(?:\*\*)?",
     re.IGNORECASE | re.MULTILINE,
 )
-_TAG: Final = re.compile(
-    r"<(?P<mark>think|thinking|thought|action|observation|tool_call|answer|reflection)>(?P<body>.*?)</(?P=mark)>",
-    re.IGNORECASE | re.DOTALL,
-)
+_TAG: Final = re.compile(r"<(think|thinking|thought|action|observation|tool_call|answer|reflection)>", re.IGNORECASE)
 _SHELL: Final = re.compile(r"^[ \t]*(?:\$|>>>|❯)[ \t]+(?P<command>\S.*)$", re.MULTILINE)
+# Joining thoughts without end would copy them over and over.
+_LONG_THOUGHT: Final = 4_000
+_SHELL_TOOL: Final = re.compile(
+    r"(?:execute_|run_)?(?:bash|shell|terminal|command|cmd|sh|exec)(?:_command)?", re.IGNORECASE
+)
 _ACTION_MARKS: Final = ("action", "action input", "command", "tool call", "tool_call")
 _SEEN_MARKS: Final = ("observation", "output", "result", "user", "human", "system")
 
@@ -179,8 +182,8 @@ def _read_text(text: str) -> Iterator[Step]:
     text = text.strip()
     if text[:1] in {"{", "["} and (parsed := _parsed(text)) is not None:
         yield from _read(parsed)
-    elif _TAG.search(text):
-        yield from _marked((match["mark"].lower(), match["body"]) for match in _TAG.finditer(text))
+    elif tagged := list(_tagged(text)):
+        yield from _marked(tagged)
     elif len(marks := list(_MARK.finditer(text))) >= 2 or (marks and marks[0].start() == 0):
         ends = [*(mark.start() for mark in marks[1:]), len(text)]
         yield Step(thought=text[: marks[0].start()].strip())
@@ -196,6 +199,22 @@ def _read_text(text: str) -> Iterator[Step]:
         yield Step(observation=text)
     else:
         yield Step(thought=text)
+
+
+def _tagged(text: str) -> Iterator[tuple[str, str]]:
+    lowered = text.lower()
+    done = 0
+    open_forever: set[str] = set()
+    for tag in _TAG.finditer(text):
+        name = tag[1].lower()
+        if tag.start() < done or name in open_forever:
+            continue
+        end = lowered.find(f"</{name}>", tag.end())
+        if end < 0:
+            open_forever.add(name)
+        else:
+            yield name, text[tag.end() : end]
+            done = end
 
 
 def _marked(parts: Iterable[tuple[str, str]]) -> Iterator[Step]:
@@ -217,6 +236,7 @@ def _merged(steps: Iterable[Step]) -> Iterator[Step]:
             (step.thought and (pending.action or pending.observation))
             or (step.action and (pending.action or pending.observation))
             or (step.observation and pending.observation)
+            or len(pending.thought) > _LONG_THOUGHT
         )
         if starts_new:
             yield pending
@@ -244,15 +264,27 @@ def _call(value: JsonValue) -> str:
     named: Mapping[str, JsonValue] = function if isinstance(function, dict) else value
     name = _plain(_first(named, ("name", "tool", "type", "action")))
     arguments = _first(named, _ARGUMENTS)
+    if (command := _shell_command(name, arguments)) is not None:
+        return command
     if arguments is None:
         arguments = {key: item for key, item in named.items() if key not in {"name", "tool", "type", "action", "id"}}
     return f"{name} {_plain(arguments)}".strip()
 
 
+def _shell_command(tool: str, arguments: JsonValue) -> str | None:
+    """Return the command itself when the tool is a shell: `pytest` says more than `bash {...}`."""
+    parsed = _parsed(arguments) if isinstance(arguments, str) and arguments.lstrip().startswith("{") else arguments
+    if not _SHELL_TOOL.fullmatch(tool) or not isinstance(parsed, dict) or not parsed:
+        return None
+    command = parsed.get("command", parsed.get("cmd"))
+    return command if isinstance(command, str) else None
+
+
 def _tool_name(call: Mapping[str, JsonValue]) -> str:
     function = call.get("function")
     named: Mapping[str, JsonValue] = function if isinstance(function, dict) else call
-    return _plain(named.get("name"))
+    name = _plain(named.get("name"))
+    return "" if _SHELL_TOOL.fullmatch(name) else name
 
 
 def _plain(value: JsonValue) -> str:

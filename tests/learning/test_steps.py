@@ -1,0 +1,81 @@
+import time
+
+import pytest
+
+from reasoning_bank.learning.steps import Step, read_steps
+from reasoning_bank.records import JsonValue
+from tests.learning.runs import BLOCKS, CANCEL, DISK, ROUNDING, SHELL, TAGGED, TRANSCRIPT
+
+
+@pytest.mark.parametrize("nothing", [None, "", "  \n", [], {}, [None], [{}], [[]], "{}"])
+def test_nothing_readable_gives_no_steps(nothing: JsonValue) -> None:
+    assert read_steps(nothing) == []
+
+
+def test_thought_action_observation_make_one_step_each() -> None:
+    steps = read_steps(ROUNDING)
+    assert len(steps) == 8
+    assert steps[1] == Step(action="python reproduce.py", observation="344")
+
+
+def test_a_chat_keeps_what_the_agent_said_and_did_and_never_the_system_prompt() -> None:
+    steps = read_steps(CANCEL)
+    assert [step.tool for step in steps if step.tool] == ["get_user_details", "cancel_pending_order"]
+    assert steps[0].observation.startswith('{"name": "Mia"')
+    assert not any("shop assistant" in f"{step}" for step in steps)
+    assert steps[-1].thought.startswith("Your order #W1 is cancelled.")
+
+
+def test_content_blocks_carry_calls_results_and_errors() -> None:
+    steps = read_steps(BLOCKS)
+    assert [step.action.split(" ")[0] for step in steps] == ["npm", "str_replace_editor", "npm"]
+    assert [step.failed for step in steps] == [True, None, False]
+    assert steps[0].thought.startswith("The build fails because")
+
+
+def test_commands_with_exit_codes_say_whether_they_failed() -> None:
+    assert [step.failed for step in read_steps(DISK)] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "actions"),
+    [
+        (TRANSCRIPT, ["grep -n parse src", "python run.py"]),
+        (TAGGED, ["edit tax.py 12 total += net", "pytest -q"]),
+        (SHELL, ["make test", "apt-get install gcc", "make test"]),
+        ("**Action:** ls\n**Observation:** a\n", ["ls"]),
+        ('{"steps": [{"tool": "search", "input": {"q": "x"}, "output": "y"}]}', ['search {"q": "x"}']),
+        ('[{"name": "f", "arguments": {"a": 1}}]', ['f {"a": 1}']),
+    ],
+)
+def test_text_is_read_by_its_marks(text: str, actions: list[str]) -> None:
+    assert [step.action for step in read_steps(text)] == actions
+
+
+@pytest.mark.parametrize("key", ["steps", "trajectory", "messages", "history", "Events"])
+def test_steps_inside_an_object_are_found(key: str) -> None:
+    assert len(read_steps({"id": 7, key: ROUNDING})) == 8
+
+
+def test_an_object_of_no_known_shape_is_kept_as_a_result() -> None:
+    assert read_steps({"reference_url": "__SITE__/x"}) == [Step(observation='{"reference_url": "__SITE__/x"}')]
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<think>" * 100_000,
+        "<think>a</think" * 60_000,
+        "Action: " * 100_000,
+        "Action:\n" * 100_000,
+        "$ \n" * 100_000,
+        [{"thought": "a" * 40}] * 20_000,
+        [{"role": "assistant", "content": "a"}] * 50_000,
+        "[" * 100_000,
+        "{" * 100_000,
+    ],
+)
+def test_hostile_trajectories_cost_linear_time(hostile: JsonValue) -> None:
+    started = time.process_time()
+    read_steps(hostile)
+    assert time.process_time() - started < 5
