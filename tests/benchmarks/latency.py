@@ -1,0 +1,213 @@
+"""Store and retrieve at 1,000, 10,000 and 100,000 memories: through MCP over stdio, and in the library.
+
+Run: python -m tests.benchmarks latency [--sizes 1000,10000,100000] [--keep DIRECTORY]
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio
+import psutil
+from mcp import Client, StdioServerParameters
+
+from reasoning_bank import NewTrace, Query, ReasoningBank, load_settings
+from reasoning_bank.records import MemoryItem
+from tests.benchmarks.filling import WORKSPACE, fill
+from tests.benchmarks.lessons import lesson, questions
+from tests.benchmarks.machine import RESULTS, machine
+from tests.benchmarks.timing import at_once, one_by_one, quantiles
+
+K = 5
+WIDTH = 8
+NEW = 5_000_000
+"""Number of the first lesson that is stored while measuring: none of the bank's own."""
+
+
+class Bank(Protocol):
+    """The same calls through MCP and in the library."""
+
+    stages: list[dict[str, float]]
+
+    async def search(self, question: str) -> list[str]:
+        """Search, k = 5 and no floor; what did not take part."""
+        ...
+
+    async def store(self, number: int) -> None:
+        """Store a new lesson, distilled by the caller."""
+        ...
+
+
+class OverMcp:
+    """Calls through the official client."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.stages: list[dict[str, float]] = []
+
+    async def search(self, question: str) -> list[str]:
+        """Search with `retrieve_memory`."""
+        arguments = {"task": question, "k": K, "min_score": 0, "workspace": WORKSPACE}
+        answer = await self._call("retrieve_memory", arguments)
+        self.stages.append(answer["timings_ms"])
+        return answer["degraded"]
+
+    async def store(self, number: int) -> None:
+        """Store with `store_trace`."""
+        made = lesson(number)
+        drafts = [{"title": made.title, "description": made.description, "content": made.content}]
+        await self._call(
+            "store_trace", {"task": made.task, "outcome": "success", "memories": drafts, "workspace": WORKSPACE}
+        )
+
+    async def performance(self) -> Any:
+        """What the server itself measured."""
+        contents: Any = (await self.client.read_resource("bank://performance")).contents[0]
+        return json.loads(contents.text)
+
+    async def _call(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        result = await self.client.call_tool(tool, arguments)
+        if result.is_error or not isinstance(result.structured_content, dict):
+            raise RuntimeError(str(result.content))
+        return result.structured_content
+
+
+class InProcess:
+    """Calls of the library."""
+
+    def __init__(self, bank: ReasoningBank) -> None:
+        self.bank = bank
+        self.stages: list[dict[str, float]] = []
+
+    async def search(self, question: str) -> list[str]:
+        """Search with `ReasoningBank.retrieve`."""
+        found = await self.bank.retrieve(WORKSPACE, Query(task=question, k=K, min_score=0))
+        self.stages.append(dict(found.timings_ms))
+        return list(found.degraded)
+
+    async def store(self, number: int) -> None:
+        """Store with `ReasoningBank.store_trace`."""
+        made = lesson(number)
+        draft = MemoryItem(text="", title=made.title, description=made.description, content=made.content)
+        await self.bank.store_trace(WORKSPACE, NewTrace(task=made.task, outcome="success"), memories=[draft])
+
+
+async def measure(directory: Path, size: int) -> dict[str, Any]:
+    """All figures of one size."""
+    await fill(directory, size)
+    figures: dict[str, Any] = {"memories": size}
+    async with _library(directory) as bank:
+        figures["library"] = await _figures(bank, size, seed=1)
+        figures["embed_one_short_query"] = await _embedding(bank.bank, size)
+    async with _over_mcp(directory, figures) as bank:
+        figures["mcp_stdio"] = await _figures(bank, size, seed=2)
+        figures["rss_mb"]["after_use"] = _rss_mb()
+        figures["server_says"] = await bank.performance()
+    return figures
+
+
+async def _figures(bank: Bank, size: int, *, seed: int) -> dict[str, Any]:
+    asked = iter(questions(size, 1000, seed=seed))
+    cold = await one_by_one(bank.search, [next(asked)])
+    await one_by_one(bank.search, [next(asked) for _ in range(20)])
+    bank.stages.clear()
+    warm = await one_by_one(bank.search, [next(asked) for _ in range(200)])
+    stages = {name: statistics.median(s.get(name, 0.0) for s in bank.stages) for name in bank.stages[0]}
+    same = next(asked)
+    await bank.search(same)
+    repeated = await one_by_one(bank.search, [same] * 100)
+    concurrent = await at_once(bank.search, [next(asked) for _ in range(400)], width=WIDTH)
+    first = NEW + seed * 10_000
+    await one_by_one(bank.store, range(first, first + 5))
+    store = await one_by_one(bank.store, range(first + 5, first + 105))
+    stores = await at_once(bank.store, range(first + 105, first + 305), width=WIDTH)
+    after = await one_by_one(bank.search, [next(asked) for _ in range(20)])
+    return {
+        "search_first_after_ready": cold,
+        "search": warm,
+        "search_stages_p50_ms": {name: round(value, 2) for name, value in stages.items()},
+        "search_repeated": repeated,
+        "search_concurrent": concurrent,
+        "store": store,
+        "store_concurrent": stores,
+        "search_while_embedding_stores": after,
+    }
+
+
+async def _embedding(bank: ReasoningBank, size: int) -> dict[str, float]:
+    """What embedding one such question costs here and now, without anything around it."""
+    embedder = bank.embedder
+    asked = questions(size, 100, seed=3)
+    taken: list[float] = []
+    for question in asked:
+        started = time.perf_counter()
+        await anyio.to_thread.run_sync(lambda text=question: embedder.encode([text], "query"))
+        taken.append(time.perf_counter() - started)
+    return quantiles(taken)
+
+
+@asynccontextmanager
+async def _library(directory: Path) -> AsyncIterator[InProcess]:
+    async with ReasoningBank(load_settings(data_dir=directory)) as open_bank:
+        bank = InProcess(open_bank)
+        await _until_semantic(bank)
+        yield bank
+
+
+@asynccontextmanager
+async def _over_mcp(directory: Path, figures: dict[str, Any]) -> AsyncIterator[OverMcp]:
+    settings = load_settings()
+    server = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "reasoning_bank", "serve", "--data-dir", str(directory)],
+        env={"REASONING_BANK_ASSETS_DIR": str(settings.assets_dir), "REASONING_BANK_LOG_LEVEL": "ERROR"},
+    )
+    started = time.perf_counter()
+    async with Client(server, read_timeout_seconds=120) as client:
+        await client.list_tools()
+        figures["start_s"] = {"tools_listed": _since(started)}
+        figures["rss_mb"] = {"idle": _rss_mb()}
+        bank = OverMcp(client)
+        await bank.search("anything")
+        figures["start_s"]["first_answer"] = _since(started)
+        await _until_semantic(bank)
+        figures["start_s"]["first_semantic_answer"] = _since(started)
+        yield bank
+
+
+async def _until_semantic(bank: Bank) -> None:
+    with anyio.fail_after(300):
+        while "semantic" in await bank.search("is the model there?"):  # noqa: ASYNC110 -- another process: no event
+            await anyio.sleep(0.02)
+
+
+def _since(started: float) -> float:
+    return round(time.perf_counter() - started, 2)
+
+
+def _rss_mb() -> float:
+    """Resident memory of the server, our only child."""
+    return round(sum(child.memory_info().rss for child in psutil.Process().children(recursive=True)) / 2**20, 1)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure and write `results/latency.json`."""
+    parser = argparse.ArgumentParser(prog="latency", description=__doc__)
+    parser.add_argument("--sizes", default="1000,10000,100000")
+    parser.add_argument("--keep", type=Path, help="directory in which filled banks are kept for the next run")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        root: Path = options.keep or Path(temporary)
+        sizes = [anyio.run(measure, root / f"bank-{size}", int(size)) for size in options.sizes.split(",")]
+    report = {"machine": machine(), "k": K, "width": WIDTH, "sizes": sizes}
+    RESULTS.mkdir(exist_ok=True)
+    target = RESULTS / "latency.json"
+    target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(report, indent=1))

@@ -1,0 +1,32 @@
+"""The short version of `make test-faults`: real servers are killed, share a bank, and lose their index."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.destroying import destroy_index
+from tests.faults.killing import kill_under_load
+from tests.faults.sharing import share
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(600)]
+
+HASHING = {"REASONING_BANK_EMBEDDINGS__BACKEND": "hashing"}
+"""No model: kills fall into the bank's own work, and a server starts faster."""
+
+
+def test_what_was_acknowledged_survives_kill_9_once_and_complete(tmp_path: Path) -> None:
+    report = kill_under_load(tmp_path, kills=15, seed=7, environment=HASHING)
+    assert report.clean, report
+    assert report.acknowledged == report.sent > 0
+
+
+def test_processes_on_one_bank_lose_nothing_and_find_each_others_items_at_once(tmp_path: Path) -> None:
+    report = share(tmp_path, processes=4, seconds=8, seed=7, environment=HASHING)
+    assert report.clean, report
+    assert report.looked > 0
+
+
+def test_a_destroyed_index_never_shows_in_an_answer_and_comes_back_alone(tmp_path: Path) -> None:
+    report = destroy_index(tmp_path, traces=40, seed=7, environment=HASHING)
+    assert report.clean, report
+    assert report.asked > 0
