@@ -40,16 +40,17 @@ def context_block(memories: Sequence[RetrievedMemory], *, budget: int, count_tok
     """
     if not memories:
         return ""
-    entries = [_Entry(number, retrieved) for number, retrieved in enumerate(memories, start=1)]
+    readable = budget * _CHARACTERS_PER_TOKEN or None
+    entries = [_Entry(number, retrieved, readable) for number, retrieved in enumerate(memories, start=1)]
     if not budget:
-        return "\n\n".join([PREAMBLE, *(entry.text(None) for entry in entries)])
+        return "\n\n".join([PREAMBLE, *(entry.text(len(entry.body)) for entry in entries)])
     return _fitted(entries, budget, count_tokens)
 
 
 class _Entry:
     """One memory of the block: a head that says what it is, and a body that can be cut."""
 
-    def __init__(self, number: int, retrieved: RetrievedMemory) -> None:
+    def __init__(self, number: int, retrieved: RetrievedMemory, readable: int | None) -> None:
         item = retrieved.memory.item
         title = item.title.strip() or next(iter(item.text.strip().splitlines()), "")
         origin = "" if item.trust in {"normal", "trusted"} else f", {item.trust} trust"
@@ -59,12 +60,15 @@ class _Entry:
         )
         if retrieved.warning:
             self.head += f"\nWarning: {retrieved.warning}"
-        body = [item.description.strip(), item.content.strip() or indexed_text(item).strip()]
-        self.body = strip_invisible("\n".join(part for part in body if part))
+        parts = [item.description.strip(), item.content.strip() or indexed_text(item).strip()]
+        body = "\n".join(part for part in parts if part)
+        # Cut before it is cleaned: what cannot fit costs nothing.
+        self.body = strip_invisible(body[:readable])
+        self.is_whole = readable is None or len(body) <= readable
 
-    def text(self, characters: int | None) -> str:
+    def text(self, characters: int) -> str:
         """The entry with at most so many characters of its body."""
-        if characters is None or characters >= len(self.body):
+        if self.is_whole and characters >= len(self.body):
             return f"{self.head}\n{self.body}"
         return f"{self.head}\n{self.body[:characters].rstrip()}{_CUT}"
 
