@@ -222,6 +222,8 @@ class _Run:
 
     def _count_tokens(self) -> None:
         new = [job for job in self.jobs if job.tokens < 0]
+        if not new:
+            return
         for job, tokens in zip(new, self._embedder.count_tokens([job.text for job in new]), strict=True):
             job.tokens = tokens
 

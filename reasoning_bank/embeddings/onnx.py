@@ -43,9 +43,9 @@ class OnnxEmbedder:
 
     def __init__(self, *, assets: Assets, precision: Precision = "fp32", threads: int = 0) -> None:
         self.identity = minilm_identity(precision)
-        # Measured on two cores: padding eats the gain of a batch from about 64 tokens on. int8 activations are
-        # quantised over the whole batch, so a text's vector would depend on its batch mates: always one by one.
-        self.limits = BatchLimits(texts=8 if precision == "fp32" else 1, tokens=2_048, alone_above_tokens=64)
+        # A micro-batch costs at most what one text of full length costs, so no query waits longer than that; from
+        # about 64 tokens on padding eats the gain of a batch (tests/benchmarks/batch_embedding.py).
+        self.limits = BatchLimits(texts=32, tokens=_MAX_TOKENS, alone_above_tokens=64)
         self._assets = assets
         self._precision: Precision = precision
         self._threads = threads
@@ -79,7 +79,8 @@ class OnnxEmbedder:
         if not texts:
             return np.empty((0, _DIM), np.float32)
         tokenizer, session = self._ready()
-        step = self.limits.texts if self._precision == "int8" else len(texts)
+        # int8 activations are quantised over the whole run, so a text's vector would depend on its neighbours.
+        step = 1 if self._precision == "int8" else len(texts)
         return np.vstack([_run(tokenizer, session, texts[at : at + step]) for at in range(0, len(texts), step)])
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:

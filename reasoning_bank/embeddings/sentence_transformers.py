@@ -81,12 +81,14 @@ class SentenceTransformersEmbedder:
             return
         try:
             from sentence_transformers import SentenceTransformer  # noqa: PLC0415 (an extra, and ten seconds)
+            from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415 (comes with it)
         except ImportError as error:
             raise ModelUnavailableError(
                 "`sentence_transformers` needs its extra: pip install 'reasoning-bank[sentence-transformers]'"
             ) from error
         folder = self._assets.path(MINILM) if self._name in {_DEFAULT_MODEL, MINILM} else None
         device = _device(self._device)
+        disable_progress_bar()  # a server's stderr is its log
         try:
             model = SentenceTransformer(
                 str(folder or self._name),
@@ -118,11 +120,11 @@ class SentenceTransformersEmbedder:
         Raises:
             ModelUnavailableError: not loaded.
         """
+        if not texts:
+            return []
         longest = self.identity.max_tokens
         tokenizer: Any = self._ready().tokenizer
-        return [
-            min(longest, len(ids)) for ids in tokenizer(list(texts), truncation=True, max_length=longest)["input_ids"]
-        ]
+        return [len(ids) for ids in tokenizer(list(texts), truncation=True, max_length=longest)["input_ids"]]
 
     def _encode(self, texts: list[str], prefix: str) -> Vectors:
         from torch import OutOfMemoryError  # noqa: PLC0415 (loaded with the model)

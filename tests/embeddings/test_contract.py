@@ -57,6 +57,7 @@ def test_different_texts_have_different_vectors(embedder: Embedder) -> None:
 
 
 def test_no_texts_make_no_rows(embedder: Embedder) -> None:
+    assert embedder.count_tokens([]) == []
     assert embedder.encode([], "query").shape == (0, embedder.identity.dim)
 
 
