@@ -33,6 +33,9 @@ WORKING_S = 120.0
 """Longest wait for one write or for opening: minutes of work are cut into batches, so more means it hangs."""
 ANSWER_S = 30.0
 """Longest wait for one answer of a server, so that no thread of ours hangs for ever; a search goes on far earlier."""
+LOCAL_RECORDS = 5461
+CLOUD_RECORDS = 300
+"""What one call may carry: Chroma says the first of itself, the second is the quota of its cloud, of answers too."""
 THREADS = 4
 _GENERATION = re.compile(r"\d{6}")
 
@@ -57,13 +60,14 @@ class ChromaDBAdapter:
                 it, also for a server, so that one process of this bank writes.
             enable_memory_cache: remember the candidates of repeated queries while nothing changes.
             cache_size: queries remembered.
-            batch_size: vectors per write, 1..5461. One at a time is 30 to 80 times slower.
+            batch_size: vectors per write, cut to what Chroma takes. One at a time is 30 to 80 times slower.
             at: a server or Chroma Cloud instead of a directory.
             timeout_s: seconds a search waits for candidates before it goes on without them.
         """
         self._directory = Path(persist_directory)
         self._at = at
-        self.batch_size = batch_size
+        self._largest = CLOUD_RECORDS if isinstance(at, Cloud) else LOCAL_RECORDS
+        self.batch_size = min(batch_size, self._largest)
         self._timeout_s = timeout_s
         self._cache: MemoryCache[Candidates] = MemoryCache(cache_size if enable_memory_cache else 0)
         self._ownership = Ownership(self._directory.with_name(f"{self._directory.name}.lock"))
@@ -117,6 +121,7 @@ class ChromaDBAdapter:
         held = generation.held(workspace)
         if held is None:
             return None
+        limit = min(limit, self._largest)
         key = (workspace, generation.build, held.applied_seq, limit, query.tobytes())
         if (known := self._cache.get(key)) is not None:
             return known
@@ -142,9 +147,10 @@ class ChromaDBAdapter:
         generation, sound = self._serving, self._status == "ready"
         self._serving, self._status, self._owner = None, "closed", False
         with anyio.CancelScope(shield=True):
-            if generation is not None:
-                await anyio.to_thread.run_sync(_close, generation, sound)
-            await anyio.to_thread.run_sync(self._ownership.release)
+            # A write that would not end in time still runs in its thread: then only the end of this process frees
+            # the lock, because two writers are what it is there to prevent.
+            if generation is None or await anyio.to_thread.run_sync(_close, generation, sound):
+                await anyio.to_thread.run_sync(self._ownership.release)
 
     def get_cache_statistics(self) -> CacheStatistics:
         """Return how often a repeated query was answered without asking Chroma."""
@@ -348,12 +354,13 @@ class ChromaDBAdapter:
                 _remove(self._directory / f"{number:06d}")
 
 
-def _close(generation: Generation, sound: bool) -> None:
-    closed = generation.close()
-    if sound and closed and isinstance(generation.at, Path):
+def _close(generation: Generation, sound: bool) -> bool:
+    finished = generation.close()
+    if sound and finished and isinstance(generation.at, Path):
         # A full disk or a directory that was taken away only means that the next owner looks for itself.
         with contextlib.suppress(OSError):
             leave_clean(generation.at)
+    return finished
 
 
 def _status_after(error: StorageError) -> IndexStatus:

@@ -203,17 +203,15 @@ class Generation:
                 client.delete_collection(collection.name)
 
     def close(self) -> bool:
-        """Disconnect, after a write in progress or a short wait; True when nothing was cut short. Twice is fine."""
+        """Disconnect, after a write in progress or a short wait for it; False while that goes on. Twice is fine."""
         client, self._client = self._client, None
-        if client is None:
-            return False
         finished = self._writing.acquire(timeout=CLOSING_S)
         try:
-            with chroma_faults(remote=self._remote):
-                disconnect(client)
+            if client is not None:
+                with chroma_faults(remote=self._remote):
+                    disconnect(client)
         except StorageError as error:
             logger.info("closing the vector index: %s", error)
-            return False
         finally:
             if finished:
                 self._writing.release()
@@ -262,7 +260,8 @@ class Generation:
             )
             # get_or_create ignores the configuration of a collection that is there.
             match known.configuration_json:
-                case {"hnsw": {"space": "cosine"}}:
+                # The cloud makes an index of its own kind of what it is asked for.
+                case {"hnsw": {"space": "cosine"}} | {"spann": {"space": "cosine"}}:
                     pass
                 case _:
                     raise StorageError("a collection of the vector index does not measure cosine", code="damaged")

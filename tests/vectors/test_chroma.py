@@ -190,6 +190,28 @@ def test_any_history_leaves_what_a_dict_would_hold(steps: list[tuple[list[int], 
         generation.close()
 
 
+async def test_the_cloud_is_asked_for_no_more_than_its_quota(chroma_server: ChromaServer, tmp_path: Path) -> None:
+    at = Cloud("key", "default_tenant", "default_database", "127.0.0.1", chroma_server.port, ssl=False)
+    adapter = ChromaDBAdapter(tmp_path / "vectors", batch_size=5000, at=at, timeout_s=WAIT_S)
+    await opened(adapter, Build(1, MODEL, str(tmp_path)))
+    assert adapter.batch_size == 300
+    await adapter.apply("w", named(unit(1, 320)), [], seq=320)
+    found = await adapter.nearest("w", unit(2, 1)[0], 10_000)
+    assert found is not None
+    assert len(found.hits) == 300
+    await adapter.close()
+
+
+async def test_a_collection_of_another_distance_is_damaged(adapter: ChromaDBAdapter, tmp_path: Path) -> None:
+    generation = adapter._serving
+    assert generation is not None
+    name = generation.build.collection_name("w")
+    generation._opened().create_collection(name, embedding_function=None)
+    with pytest.raises(StorageError, match="cosine"):
+        await adapter.apply("w", named(unit(1, 1)), [], seq=1)
+    assert adapter.status == "bad"
+
+
 def test_the_key_of_the_cloud_is_never_shown() -> None:
     assert "s3cret" not in repr(Cloud("s3cret"))
 

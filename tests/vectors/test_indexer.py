@@ -315,6 +315,14 @@ async def test_a_server_that_goes_is_missed_and_found_again(
         assert indexer.report().builds == 1
 
 
+async def test_failures_are_told_and_tried_again_ever_later(bank: Bank, vectors_dir: Path) -> None:
+    await bank.store(ids_of(3), unit(1, 3))
+    async with indexed(bank, vectors_dir, Server(port=1)) as (indexer, _):
+        pauses = [await indexer._round() for _ in range(3)]
+        assert pauses == [2.0, 4.0, 8.0]
+        assert "connect" in indexer.report().problem.lower()
+
+
 async def test_a_server_that_lost_its_data_is_filled_again(
     bank: Bank, vectors_dir: Path, own_server: ChromaServer
 ) -> None:
