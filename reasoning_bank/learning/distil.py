@@ -24,7 +24,8 @@ from reasoning_bank.learning.evidence import (
     succeeded,
     tells,
 )
-from reasoning_bank.learning.steps import Step, read_steps
+from reasoning_bank.learning.step import Step
+from reasoning_bank.learning.steps import read_steps
 from reasoning_bank.records import ErrorContext, MemoryItem, NewTrace
 
 MAX_ITEMS = 3

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from reasoning_bank.learning.steps import Step
+from reasoning_bank.learning.step import Step
 
 Kind = Literal["change", "check", "look", "other"]
 

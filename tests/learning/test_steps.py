@@ -2,7 +2,8 @@ import time
 
 import pytest
 
-from reasoning_bank.learning.steps import Step, read_steps
+from reasoning_bank.learning.step import Step
+from reasoning_bank.learning.steps import read_steps
 from reasoning_bank.records import JsonValue
 from tests.learning.runs import BLOCKS, CANCEL, DISK, ROUNDING, SHELL, TAGGED, TRANSCRIPT
 
@@ -59,6 +60,87 @@ def test_steps_inside_an_object_are_found(key: str) -> None:
 
 def test_an_object_of_no_known_shape_is_kept_as_a_result() -> None:
     assert read_steps({"reference_url": "__SITE__/x"}) == [Step(observation='{"reference_url": "__SITE__/x"}')]
+
+
+SHAPES: dict[str, JsonValue] = {
+    "fenced command and return code": [
+        {
+            "role": "assistant",
+            "content": "THOUGHT: the list is empty because `load` never ran.\n\n```bash\npytest -q\n```",
+        },
+        {"role": "user", "content": "<returncode>1</returncode>\n<output>\nE   ValueError: empty\n</output>"},
+    ],
+    "history with message types": [
+        {
+            "role": "assistant",
+            "content": "…",
+            "thought": "The list is empty because `load` never ran.",
+            "action": "pytest -q",
+        },
+        {"role": "user", "content": "E   ValueError: empty", "message_type": "observation"},
+    ],
+    "pairs of call and result": {
+        "input": "x",
+        "intermediate_steps": [
+            [
+                {"tool": "bash", "tool_input": {"command": "pytest -q"}, "thought": "Empty because."},
+                "E   ValueError: empty",
+            ]
+        ],
+    },
+    "events of action and observation": [
+        {"action": "run", "args": {"command": "pytest -q"}, "thought": "Empty because `load` never ran."},
+        {"observation": "run", "content": "E   ValueError: empty", "extras": {"exit_code": 1}},
+    ],
+    "parts": [
+        {
+            "role": "model",
+            "parts": [{"text": "Empty because."}, {"functionCall": {"name": "bash", "args": {"command": "pytest -q"}}}],
+        },
+        {
+            "role": "function",
+            "parts": [{"functionResponse": {"name": "bash", "response": {"output": "E   ValueError: empty"}}}],
+        },
+    ],
+    "session log": [
+        {
+            "type": "assistant",
+            "message": {"role": "assistant", "content": [{"type": "text", "text": "Empty because."}]},
+        },
+        {
+            "type": "assistant",
+            "message": {
+                "role": "assistant",
+                "content": [{"type": "tool_use", "name": "Bash", "input": {"command": "pytest -q"}}],
+            },
+        },
+        {
+            "type": "user",
+            "message": {
+                "role": "user",
+                "content": [{"type": "tool_result", "is_error": True, "content": "E   ValueError: empty"}],
+            },
+        },
+    ],
+    "response items": [
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Empty because."}]},
+        {"type": "function_call", "name": "shell", "arguments": '{"command": "pytest -q"}'},
+        {"type": "function_call_output", "output": "E   ValueError: empty"},
+    ],
+    "replies in JSON": [
+        {"role": "assistant", "content": '{"thought": "Empty because.", "action": "pytest -q"}'},
+        {"role": "user", "content": "Observation: E   ValueError: empty"},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_common_framework_is_understood(name: str) -> None:
+    (step,) = read_steps(SHAPES[name])
+    assert "mpty because" in step.thought
+    assert step.action.endswith("pytest -q") or '"pytest -q"' in step.action
+    assert "ValueError: empty" in step.observation
+    assert step.failed in {True, None}
 
 
 @pytest.mark.parametrize(
