@@ -92,6 +92,8 @@ def bind_caller(own_workspace: str, request: object) -> None:
 class BearerGate:
     """ASGI: verifies bearer tokens in front of the MCP endpoint and answers 401 itself.
 
+    It also trims blanks around header values, which HTTP excludes from them and not every parser removes.
+
     Args:
         app: what is guarded.
         verify: returns what a token allows, or None when it is wrong, expired or revoked.
@@ -109,7 +111,10 @@ class BearerGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on with its grant in the scope, or answers 401 or 503."""
-        if scope["type"] != "http" or scope["path"] in self._open_paths:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        scope = {**scope, "headers": [(name, value.strip(b" \t")) for name, value in scope["headers"]]}
+        if scope["path"] in self._open_paths:
             return await self._app(scope, receive, send)
         header = Headers(scope=scope).get("authorization")
         if header is None:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from reasoning_bank.errors import ConfigError
 from reasoning_bank.mcp.auth import BearerGate, Grant, VerifyToken
+from reasoning_bank.mcp.logs import log_to_stderr
 from reasoning_bank.mcp.opening import BankOpening, OpenBank
 from reasoning_bank.mcp.server import build_server, open_configured_bank
 from reasoning_bank.mcp.stopping import DRAIN_S, STOP_SIGNALS, exit_now, exit_within
@@ -42,10 +43,11 @@ def serve_http(settings: Settings, *, ready: Callable[[str], None] | None = None
     Raises:
         ConfigError: the address cannot be used, or tokens are switched off away from loopback.
     """
+    log_to_stderr(settings)
     listener = listen(settings.http)
     url = endpoint_url(settings.http, listener)
     application = build_application(open_configured_bank(settings), settings)
-    server = _Server(application, announce=lambda: ready(url) if ready else None)
+    server = HttpServer(application, announce=lambda: ready(url) if ready else None)
     anyio.run(server.serve, [listener])
     exit_now(0 if server.started else 1)
 
@@ -140,10 +142,10 @@ def _verifier(opening: BankOpening) -> VerifyToken:
     return verify
 
 
-class _Server(uvicorn.Server):
+class HttpServer(uvicorn.Server):
     """uvicorn that exits with 0 when it is asked to stop, and within a bounded time."""
 
-    def __init__(self, application: ASGIApp, *, announce: Callable[[], None]) -> None:
+    def __init__(self, application: ASGIApp, *, announce: Callable[[], object] = lambda: None) -> None:
         config = uvicorn.Config(
             application,
             lifespan="on",
@@ -157,12 +159,14 @@ class _Server(uvicorn.Server):
         self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts listening and says so."""
         await super().startup(sockets)
         if self.started:
             self._announce()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
+        """Turns stop signals into a bounded, clean stop."""
         # uvicorn's own raises the signal again after a clean stop, which turns exit code 0 into -15.
         former = {number: signal.signal(number, self._asked_to_stop) for number in STOP_SIGNALS}
         try:

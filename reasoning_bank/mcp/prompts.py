@@ -1,11 +1,11 @@
 """Prompts a person picks in their host: recall before a task, reflect after it, solve with memory."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, cast
 
 from mcp import MCPError
 from mcp.server import MCPServer
-from mcp.types import INVALID_PARAMS
+from mcp.types import INVALID_PARAMS, Prompt
 from pydantic import Field
 
 from reasoning_bank.errors import ReasoningBankError
@@ -15,12 +15,7 @@ from reasoning_bank.mcp.opening import BankOpening
 from reasoning_bank.records import Query
 
 NOTHING_KNOWN = "The bank holds nothing relevant to this task."
-PROMPTS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
-    "recall": (frozenset({"task"}), frozenset({"task", "tag", "domain", "workspace"})),
-    "reflect": (frozenset({"task"}), frozenset({"task", "outcome"})),
-    "solve": (frozenset({"task"}), frozenset({"task", "tag", "domain", "workspace"})),
-}
-"""Prompt name to (required arguments, all arguments)."""
+PROMPTS = ("recall", "reflect", "solve")
 
 Task = Annotated[str, Field(description="The task, in your own words")]
 Tag = Annotated[str, Field(description="Only memories with this tag")]
@@ -59,17 +54,20 @@ def add_prompts(server: MCPServer[Any], opening: BankOpening) -> None:
     _ = (recall, reflect, solve)  # registered by their decorators
 
 
-def refuse_bad_prompt(name: str, arguments: object) -> None:
+def refuse_bad_prompt(prompts: Sequence[Prompt], name: str, arguments: object) -> None:
     """Raises a -32602 error for an unknown prompt or wrong arguments; the SDK's own code would differ by era."""
-    if name not in PROMPTS:
-        raise MCPError(code=INVALID_PARAMS, message=f"Unknown prompt. Prompts: {', '.join(PROMPTS)}")
-    required, known = PROMPTS[name]
-    given = frozenset(cast("dict[str, object]", arguments)) if isinstance(arguments, dict) else frozenset[str]()
-    problems = [f"`{missing}` is missing" for missing in sorted(required - given)]
-    problems += [f"{unknown[:40]!r} is not an argument" for unknown in sorted(given - known)]
-    if problems:
-        told = f"{'; '.join(problems)}. {name} takes {', '.join(sorted(known))}"
+    prompt = next((prompt for prompt in prompts if prompt.name == name), None)
+    if prompt is None:
+        told = f"Unknown prompt. Prompts: {', '.join(prompt.name for prompt in prompts)}"
         raise MCPError(code=INVALID_PARAMS, message=told)
+    known = {argument.name: bool(argument.required) for argument in prompt.arguments or ()}
+    given = list(cast("dict[str, object]", arguments)) if isinstance(arguments, dict) else []
+    problems = [
+        f"`{argument}` is missing" for argument, required in known.items() if required and argument not in given
+    ]
+    problems += [f"{argument[:40]!r} is not an argument" for argument in given if argument not in known]
+    if problems:
+        raise MCPError(code=INVALID_PARAMS, message=f"{'; '.join(problems)}. {name} takes {', '.join(known)}")
 
 
 async def _known(opening: BankOpening, task: str, *, tag: str, domain: str, workspace: str) -> str:

@@ -8,13 +8,13 @@ from typing import Any
 
 from mcp import MCPError
 from mcp.server import CacheHint, MCPServer
-from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.types import INVALID_PARAMS
 
 from reasoning_bank.mcp.auth import bind_caller
 from reasoning_bank.mcp.completions import add_completions
 from reasoning_bank.mcp.opening import AFTER_LISTING_S, BankOpening, OpenBank
-from reasoning_bank.mcp.prompts import PROMPTS, add_prompts, refuse_bad_prompt
+from reasoning_bank.mcp.prompts import add_prompts, refuse_bad_prompt
 from reasoning_bank.mcp.resources import add_resources
 from reasoning_bank.mcp.tool import build_tool
 from reasoning_bank.mcp.tools import CORE, FULL
@@ -91,31 +91,44 @@ def build_server(
             "server/discover": _LISTS_ARE_STABLE,
         },
         subscriptions=False,  # nothing here is announced: a stream would only keep the server from stopping
-        middleware=[_around_requests(opening, own_workspace, frozenset(spec.name for spec in specs))],
     )
+    server.middleware.append(_Requests(server, opening, own_workspace))
     add_resources(server, opening)
     add_prompts(server, opening)
     add_completions(server, opening)
     return server
 
 
-def _around_requests(opening: BankOpening, own_workspace: str, tools: frozenset[str]) -> ServerMiddleware[Any]:
-    async def around(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+class _Requests:
+    """Around every request: who sent it, and the refusals that the SDK would word differently in each era."""
+
+    def __init__(self, server: MCPServer[BankOpening], opening: BankOpening, own_workspace: str) -> None:
+        self._server = server
+        self._opening = opening
+        self._own_workspace = own_workspace
+        self._tools: frozenset[str] = frozenset()
+
+    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         if ctx.request_id is None:
             return await call_next(ctx)
-        bind_caller(own_workspace, ctx.request)
+        bind_caller(self._own_workspace, ctx.request)
         name = (ctx.params or {}).get("name")
-        if ctx.method == "tools/call" and isinstance(name, str) and name not in tools:
-            # The specification asks for a protocol error; the SDK would answer with a tool result.
-            raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool. Tools: {', '.join(sorted(tools))}")
-        if ctx.method == "prompts/get" and isinstance(name, str):
-            refuse_bad_prompt(name, (ctx.params or {}).get("arguments"))
+        if isinstance(name, str) and ctx.method == "tools/call":
+            await self._refuse_unknown_tool(name)
+        elif isinstance(name, str) and ctx.method == "prompts/get":
+            refuse_bad_prompt(await self._server.list_prompts(), name, (ctx.params or {}).get("arguments"))
         result = await call_next(ctx)
         if ctx.method == "tools/list":
-            opening.start_in(AFTER_LISTING_S)
+            self._opening.start_in(AFTER_LISTING_S)
         return result
 
-    return around
+    async def _refuse_unknown_tool(self, name: str) -> None:
+        if name in self._tools:
+            return
+        self._tools = frozenset(tool.name for tool in await self._server.list_tools())
+        if name not in self._tools:
+            # The specification asks for a protocol error; the SDK would answer with a tool result.
+            raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool. Tools: {', '.join(sorted(self._tools))}")
 
 
 def _version() -> str:
@@ -123,6 +136,3 @@ def _version() -> str:
         return metadata.version("reasoning-bank")
     except metadata.PackageNotFoundError:  # run from a checkout that was never installed
         return "0"
-
-
-__all__ = ["PROMPTS", "build_server", "create_server", "open_configured_bank"]

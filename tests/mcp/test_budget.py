@@ -74,17 +74,17 @@ async def test_a_default_answer_costs_at_most_800_tokens_and_says_something(
     error = {"error_type": "ValueError", "failure_pattern": SENTENCE, "corrective_guidance": SENTENCE * 2}
     async with Client(counting) as client:
         for number in range(3):
-            lesson = {**LESSONS[length], "title": f"{number} {LESSONS[length]['title']}"}
+            lesson: dict[str, Any] = {**LESSONS[length], "title": f"{number} {LESSONS[length]['title']}"}
             if outcome == "failure":
                 lesson["error_context"] = error
             call = {"task": f"Import csv dates {number}", "outcome": outcome, "memories": [lesson]}
             told = await answer(client, "store_trace", **call)
             assert told["memories"][0]["action"] == "created", told["memories"]
         for detail in ("index", "full"):
-            result = await client.call_tool(
-                "retrieve_memory", {"task": "Import csv dates 日期", "min_score": 0, "detail": detail}
-            )
-            assert len((result.structured_content or {})["memories"]) == 3
+            search: dict[str, Any] = {"task": "Import csv dates 日期", "min_score": 0, "detail": detail}
+            result = await client.call_tool("retrieve_memory", search)
+            assert result.structured_content is not None
+            assert len(result.structured_content["memories"]) == 3
             assert count(written(result.structured_content)) + count(text_of(result)) <= 800
             assert len(text_of(result)) > 60
 
