@@ -28,7 +28,7 @@ from reasoning_bank.vectors.index import Vector, VectorIndex
 
 DIM = 16
 MODEL = "test-model"
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def unit(seed: int, count: int, dim: int = DIM) -> Vector:
