@@ -37,7 +37,7 @@ class Mean:
 
 
 def measure(ranked: Sequence[str], relevant: Collection[str], *, k: int = 10) -> Measured:
-    """Judge one answer, best id first, as `shared/data/README.md` section 4 defines it."""
+    """Judge one answer, best id first, binary relevance."""
     hits = [place for place, each in enumerate(ranked) if each in relevant]
     gain = sum(1 / math.log2(place + 2) for place in hits if place < k)
     ideal = sum(1 / math.log2(place + 2) for place in range(min(k, len(relevant))))
