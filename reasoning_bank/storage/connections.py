@@ -93,7 +93,7 @@ def _retried_while_locked(statement: Callable[[], object], timeout_s: float) -> 
 
 
 def _engine(connect: Callable[[], sqlite3.Connection], begin: Callable[[sqlite3.Connection], object]) -> Engine:
-    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, skip_autocommit_rollback=True)
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
 
     def begin_transaction(connection: Connection) -> None:
         begin(cast("sqlite3.Connection", connection.connection.driver_connection))

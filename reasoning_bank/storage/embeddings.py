@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Text, bindparam, delete, exists, func, select
+from sqlalchemy import Connection, Text, bindparam, delete, exists, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from reasoning_bank.records import JsonValue
@@ -118,7 +118,7 @@ def put(connection: Connection, rows: Sequence[EmbeddingRow]) -> set[tuple[str, 
 def load(
     connection: Connection, workspace: str, model_id: str, ids: Sequence[str] | None = None
 ) -> Iterator[StoredVector]:
-    """Vectors of a model: of the live memories in the order they were stored, or of these ids in any state.
+    """Vectors of a model: of the live memories in the order they were stored, or of these ids in any state and order.
 
     The rows of one memory come together, by field and chunk.
     """
@@ -127,20 +127,23 @@ def load(
         return
     mine = _LOAD.where(memories.c.workspace == workspace, embeddings.c.model == number)
     if ids is None:
-        yield from _vectors(connection, mine.where(is_live()))
+        live = mine.where(is_live()).order_by(memories.c.seq, embeddings.c.field, embeddings.c.chunk)
+        for part in connection.execute(live.execution_options(yield_per=_ROWS_AT_ONCE)).partitions():
+            yield from map(StoredVector._make, part)
         return
     for some in batches(ids):
-        yield from _vectors(connection, mine.where(memories.c.id.in_(some)))
+        # Sorted here: asked for an order, SQLite reads the whole workspace in that order instead of looking up a few.
+        yield from sorted(map(StoredVector._make, connection.execute(mine.where(memories.c.id.in_(some)))))
 
 
 def missing(
     connection: Connection, model_id: str, workspace: str | None = None, limit: int = 1000
 ) -> list[tuple[str, str]]:
-    """(workspace, id) of live memories without vectors of a model, oldest first."""
+    """(workspace, id) of live memories without vectors of a model, in no particular order."""
     statement = select(memories.c.workspace, memories.c.id).where(is_live(), ~_has_vectors(model_id))
     if workspace is not None:
         statement = statement.where(memories.c.workspace == workspace)
-    return list(connection.execute(statement.order_by(memories.c.seq).limit(limit)))
+    return list(connection.execute(statement.limit(limit)))
 
 
 def coverage(connection: Connection, model_id: str, workspace: str | None = None) -> Coverage:
@@ -187,7 +190,7 @@ def _model_numbers(connection: Connection, model_ids: Iterable[str]) -> dict[str
 
 def _has_vectors(model_id: str) -> Any:
     number = select(embedding_models.c.number).where(embedding_models.c.model_id == model_id).scalar_subquery()
-    return exists().where(embeddings.c.memory == memories.c.seq, embeddings.c.model == number)
+    return exists(1).where(embeddings.c.memory == memories.c.seq, embeddings.c.model == number)
 
 
 def _values(row: EmbeddingRow, memory: int, model: int) -> dict[str, Any]:
@@ -204,20 +207,12 @@ def _values(row: EmbeddingRow, memory: int, model: int) -> dict[str, Any]:
     }
 
 
-def _vectors(connection: Connection, statement: Select[*tuple[Any, ...]]) -> Iterator[StoredVector]:
-    result = connection.execute(statement.execution_options(yield_per=_ROWS_AT_ONCE))
-    for part in result.partitions():
-        yield from map(StoredVector._make, part)
-
-
 _MEMORY = select(memories.c.seq).where(
     memories.c.workspace == bindparam("workspace"),
     memories.c.id == bindparam("id"),
     memories.c.content_hash == func.coalesce(bindparam("hash", type_=Text), memories.c.content_hash),
 )
 _PUT = insert(embeddings).prefix_with("OR REPLACE")
-_LOAD = (
-    select(memories.c.id, embeddings.c.field, embeddings.c.chunk, embeddings.c.weight, embeddings.c.vector)
-    .join(embeddings, embeddings.c.memory == memories.c.seq)
-    .order_by(memories.c.seq, embeddings.c.field, embeddings.c.chunk)
+_LOAD = select(memories.c.id, embeddings.c.field, embeddings.c.chunk, embeddings.c.weight, embeddings.c.vector).join(
+    embeddings, embeddings.c.memory == memories.c.seq
 )

@@ -1,9 +1,9 @@
 """What an index of a workspace is built from: narrow rows, read fast, without the texts."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert
 
 from reasoning_bank.storage import changes
@@ -45,12 +45,17 @@ class IndexRow(NamedTuple):
 
 
 def load_for_index(connection: Connection, workspace: str, ids: Sequence[str] | None = None) -> Iterator[IndexRow]:
-    """Rows of the live memories in the order they were stored, or of these ids in any state (unknown ones absent)."""
+    """Rows of the live memories, or of these ids in any state (unknown ones absent), in the order they were stored."""
     if ids is None:
-        yield from _rows(connection, _SELECT.where(memories.c.workspace == workspace, _LIVE))
+        mine = _SELECT.where(memories.c.workspace == workspace, _LIVE).order_by(memories.c.seq)
+        for part in connection.execute(mine.execution_options(yield_per=_ROWS_AT_ONCE)).partitions():
+            yield from map(IndexRow._make, part)
         return
+    rows: list[IndexRow] = []
     for some in batches(ids):
-        yield from _rows(connection, _SELECT.where(memories.c.workspace == workspace, memories.c.id.in_(some)))
+        mine = _SELECT.where(memories.c.workspace == workspace, memories.c.id.in_(some))
+        rows += map(IndexRow._make, connection.execute(mine))
+    yield from sorted(rows)
 
 
 def stale_terms(connection: Connection, workspace: str | None, limit: int) -> list[tuple[str, str]]:
@@ -89,12 +94,6 @@ def write_terms(connection: Connection, rows: Sequence[tuple[int, Terms | bytes]
     ]
     if values:
         connection.execute(_WRITE, values)
-
-
-def _rows(connection: Connection, statement: Select[*tuple[Any, ...]]) -> Iterator[IndexRow]:
-    result = connection.execute(statement.order_by(memories.c.seq).execution_options(yield_per=_ROWS_AT_ONCE))
-    for part in result.partitions():
-        yield from map(IndexRow._make, part)
 
 
 _LIVE = memories.c.deleted_at.is_(None) & memories.c.superseded_by.is_(None)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, delete, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, bindparam, delete, select
 from sqlalchemy import insert as insert_into
 from sqlalchemy import update as update_rows
 
@@ -87,26 +87,13 @@ def existing_ids(connection: Connection, workspace: str, ids: Iterable[str]) -> 
 
 def by_content_hash(connection: Connection, workspace: str, hashes: Iterable[str]) -> dict[str, str]:
     """Content hash to id of the oldest live memory that has it."""
-    found: dict[str, str] = {}
-    for some in batches(hashes):
-        statement = select(memories.c.content_hash, memories.c.id).where(
-            memories.c.workspace == workspace, memories.c.content_hash.in_(some), is_live()
-        )
-        for content_hash, id_ in connection.execute(statement.order_by(memories.c.seq)):
-            found.setdefault(content_hash, id_)
-    return found
+    found = _ids_by(connection, memories.c.content_hash, workspace, hashes, is_live())
+    return {content_hash: ids[0] for content_hash, ids in found.items()}
 
 
 def by_external_ids(connection: Connection, workspace: str, external_ids: Iterable[str]) -> dict[str, list[str]]:
     """External id to the ids of the memories that carry it, oldest first."""
-    found: dict[str, list[str]] = {}
-    for some in batches(external_ids):
-        statement = select(memories.c.external_id, memories.c.id).where(
-            memories.c.workspace == workspace, memories.c.external_id.in_(some)
-        )
-        for external_id, id_ in connection.execute(statement.order_by(memories.c.seq)):
-            found.setdefault(external_id, []).append(id_)
-    return found
+    return _ids_by(connection, memories.c.external_id, workspace, external_ids, memories.c.external_id.is_not(None))
 
 
 def of_trace(connection: Connection, workspace: str, trace_id: str) -> list[Memory]:
@@ -219,6 +206,22 @@ def _only_workspace(new: Sequence[Memory]) -> str:
     if len(names) != 1:
         raise ValueError(f"memories of one workspace are stored together, not of {sorted(names)}")
     return names.pop()
+
+
+def _ids_by(
+    connection: Connection, column: Column[str], workspace: str, values: Iterable[str], only: ColumnElement[bool]
+) -> dict[str, list[str]]:
+    rows: list[tuple[int, str, str]] = []
+    for some in batches(values):
+        # Sorted here: asked for an order, SQLite reads the whole workspace in that order instead of looking up a few.
+        statement = select(memories.c.seq, column, memories.c.id).where(
+            memories.c.workspace == workspace, column.in_(some), only
+        )
+        rows += connection.execute(statement)
+    found: dict[str, list[str]] = {}
+    for _, value, id_ in sorted(rows):
+        found.setdefault(value, []).append(id_)
+    return found
 
 
 def _numbers(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from reasoning_bank.storage.schema import memories, memory_tags
 from reasoning_bank.storage.timestamps import to_micros, to_seconds
@@ -34,7 +34,7 @@ def scoped_ids(  # noqa: PLR0913 -- one keyword per filter of a query
     """
     filters = [_has_tag(workspace, tag) for tag in tags]
     if domain is not None:
-        filters.append(func.lower(memories.c.domain) == func.lower(domain))
+        filters.append(memories.c.domain.in_(_spellings(connection, workspace, domain)))
     if outcome != "any":
         filters.append(memories.c.outcome == outcome)
     elif not include_failures:
@@ -48,6 +48,12 @@ def scoped_ids(  # noqa: PLR0913 -- one keyword per filter of a query
     here = memories.c.workspace == workspace
     statement = select(memories.c.id).where(here, is_live(), _valid_at(now), *filters)
     return list(connection.scalars(statement))
+
+
+def _spellings(connection: Connection, workspace: str, domain: str) -> list[str]:
+    # SQLite's lower() knows ASCII only, so the few names there are are compared here.
+    names = connection.scalars(select(memories.c.domain).distinct().where(memories.c.workspace == workspace, is_live()))
+    return [name for name in names if name is not None and name.casefold() == domain.casefold()]
 
 
 def _has_tag(workspace: str, tag: str) -> ColumnElement[bool]:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Select, Table, distinct, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from reasoning_bank.storage import schema
+from reasoning_bank.storage import embeddings, schema
 from reasoning_bank.storage.timestamps import from_micros, to_micros
 
 
@@ -82,7 +82,7 @@ def counts(connection: Connection, workspace: str | None, *, model_id: str | Non
         memories=live,
         superseded=superseded,
         deleted=deleted,
-        embedded=_embedded(connection, workspace, model_id),
+        embedded=embeddings.coverage(connection, model_id, workspace).embedded if model_id else 0,
         tags=connection.scalar(tags) or 0,
     )
 
@@ -124,19 +124,6 @@ def _starting(
     within = column.between(prefix, prefix + "\U0010ffff")
     statement = select(column).distinct().where(within, *scope).order_by(column).limit(limit)
     return list(connection.scalars(statement))
-
-
-def _embedded(connection: Connection, workspace: str | None, model_id: str | None) -> int:
-    if model_id is None:
-        return 0
-    memories, rows, models = schema.memories, schema.embeddings, schema.embedding_models
-    number = select(models.c.number).where(models.c.model_id == model_id).scalar_subquery()
-    statement = (
-        select(func.count(distinct(memories.c.seq)))
-        .join(rows, (rows.c.memory == memories.c.seq) & (rows.c.model == number))
-        .where(memories.c.deleted_at.is_(None), memories.c.superseded_by.is_(None))
-    )
-    return connection.scalar(_scoped(statement, memories, workspace)) or 0
 
 
 def _scoped(statement: Select[*tuple[Any, ...]], table: Table, workspace: str | None) -> Select[*tuple[Any, ...]]:

@@ -208,6 +208,33 @@ def test_a_reader_cannot_write(database: Database) -> None:
     database.write_now(put("a"))
 
 
+def test_a_reader_that_raised_sees_the_present_next_time(database: Database) -> None:
+    """A rollback that is skipped leaves the snapshot open: the connection would answer from the past for good."""
+
+    def raises(connection: Connection) -> None:
+        facts.get(connection, "a")
+        raise KeyError("mine")
+
+    for _ in range(4):
+        with pytest.raises(KeyError, match="mine"):
+            database.read_now(raises)
+    database.write_now(put("a", "new"))
+    assert value_of(database, "a") == "new"
+
+
+def test_a_writer_that_raised_holds_no_lock(database: Database, path: Path) -> None:
+    def raises(connection: Connection) -> None:
+        facts.put(connection, "a", "lost")
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        database.write_now(raises)
+    with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+    assert value_of(database, "a") is None
+
+
 def test_more_threads_than_kept_connections_read_at_once(database: Database) -> None:
     together = threading.Barrier(8, timeout=5)
 

@@ -1,10 +1,12 @@
 """Memories: stored whole, changed with a note in the log, filtered in SQL, never across workspaces."""
 
+import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, event, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from reasoning_bank.errors import InputError, NotFoundError
@@ -252,6 +254,7 @@ def test_filters_narrow_together_and_nothing_is_filtered_without_them(database: 
     assert scope(database, tags=("PYTHON",)) == {"a", "b"}
     assert scope(database, tags=("python", "DB")) == {"a"}
     assert scope(database, domain="WEB") == {"a", "b"}
+    assert scope(database, domain="W") == set()
     assert scope(database, outcome="success") == {"a"}
     assert scope(database, outcome="failure") == {"b"}
     assert scope(database, outcome="failure", include_failures=False) == {"b"}, "asked for by name"
@@ -291,3 +294,32 @@ def test_many_memories_are_handled_in_few_statements(database: Database) -> None
     assert database.write_now(lambda conn: len(memories.soft_delete(conn, "w", ids, moment()))) == 1300
     count = database.read_now(lambda conn: conn.scalar(select(func.count()).select_from(schema.changes)))
     assert count == 2600
+
+
+def test_ids_are_looked_up_and_never_searched_for(database: Database) -> None:
+    """Asked for an order, SQLite reads a whole workspace in it: 100 ms at 50,000 memories instead of 0.2."""
+    stored(database, memory("m1"))
+    plans: list[str] = []
+
+    def explain(conn: Connection) -> None:
+        raw = cast("sqlite3.Connection", conn.connection.driver_connection)
+
+        def note(_: object, __: object, statement: str, values: tuple[object, ...], *___: object) -> None:
+            plans.extend(row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", values))
+
+        event.listen(conn, "before_cursor_execute", note)
+        memories.by_ids(conn, "w", ["m1"])
+        memories.existing_ids(conn, "w", ["m1"])
+        memories.by_content_hash(conn, "w", ["h"])
+        memories.by_external_ids(conn, "w", ["e"])
+        memories.of_trace(conn, "w", "t")
+        memories.genealogy(conn, "w", "m1")
+        list(memories.load_for_index(conn, "w", ["m1"]))
+        list(embeddings.load(conn, "w", "A", ["m1"]))
+        embeddings.known(conn, "A", ["h"])
+
+    database.read_now(explain)
+    assert len(plans) >= 10
+    assert [
+        plan for plan in plans if plan.startswith("SCAN") or plan.endswith("ix_memories_workspace (workspace=?)")
+    ] == []
