@@ -141,7 +141,10 @@ def around(order: Order, rows: IntArray) -> Order:
 
 
 def _session_best(scores: Scores, order: Order) -> Scores:
-    """(m,) mean of the three best scores of each row's session (of all it has, when fewer)."""
+    """(m,) mean of the three best scores of each row's session; 0 in a session of no more than three.
+
+    Such a session says nothing that its memories do not say themselves, and must not outrank memories without one.
+    """
     rest, places = scores.copy(), np.arange(len(scores))
     total, counted = np.zeros(len(order.starts)), np.zeros(len(order.starts))
     for _ in range(_SESSION_BEST):
@@ -152,4 +155,5 @@ def _session_best(scores: Scores, order: Order) -> Scores:
         # Equal scores count one at a time: only the first of each session is taken out.
         at_best = np.where(rest == best[order.session], places, len(scores))
         rest[np.minimum.reduceat(at_best, order.starts)] = -np.inf
-    return (total / np.maximum(counted, 1))[order.session]
+    sizes = np.diff(np.append(order.starts, len(scores)))
+    return np.where(sizes > _SESSION_BEST, total / np.maximum(counted, 1), 0.0)[order.session]

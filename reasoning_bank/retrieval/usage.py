@@ -1,5 +1,6 @@
 """How often each memory was served: counted in memory, written now and then, so that a search never writes."""
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Iterable
@@ -7,8 +8,11 @@ from collections.abc import Iterable
 import anyio
 from sqlalchemy import Connection
 
+from reasoning_bank.errors import BusyError, StorageError
 from reasoning_bank.storage import memories
 from reasoning_bank.storage.database import Database
+
+logger = logging.getLogger(__name__)
 
 FLUSH_S = 5.0
 """A kill loses at most the counts of so many seconds: a statistic, nothing that was acknowledged."""
@@ -31,7 +35,10 @@ class UsageLog:
         """Write what was counted every `FLUSH_S` seconds, until cancelled."""
         while True:
             await anyio.sleep(FLUSH_S)
-            await self.flush()
+            try:
+                await self.flush()
+            except (StorageError, BusyError) as error:
+                logger.warning("uses are counted later: %s", error)
 
     async def flush(self) -> None:
         """Write what was counted so far, if anything.

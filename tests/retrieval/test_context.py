@@ -59,7 +59,7 @@ def test_invisible_characters_are_not_served() -> None:
 
 
 @given(st.lists(st.integers(0, 400), max_size=8), st.integers(1, 300))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_block_never_exceeds_its_budget(lengths: list[int], budget: int) -> None:
     found = [retrieved(MemoryItem("t", title="T", content="word " * length)) for length in lengths]
     block = context_block(found, budget=budget, count_tokens=by_words)

@@ -152,7 +152,7 @@ def test_code_degree_is_read_from_the_best_candidates() -> None:
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=20), TEXTS, st.randoms(use_true_random=False))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_the_order_of_storing_does_not_matter(texts: list[str], query: str, random: Random) -> None:
     items = items_of(texts)
     shuffled = list(items)
@@ -162,7 +162,7 @@ def test_the_order_of_storing_does_not_matter(texts: list[str], query: str, rand
 
 
 @given(st.lists(TEXTS, min_size=2, max_size=20), TEXTS)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_equal_memories_come_in_the_order_of_their_ids(texts: list[str], query: str) -> None:
     copies = [(f"id{number:03d}", MemoryItem(texts[0])) for number in range(len(texts))]
     corpus = corpus_of(copies)
@@ -170,7 +170,7 @@ def test_equal_memories_come_in_the_order_of_their_ids(texts: list[str], query: 
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=12), st.lists(TEXTS, max_size=6), TEXTS)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_patched_corpus_answers_like_a_fresh_one(texts: list[str], changed: list[str], query: str) -> None:
     items = dict(items_of(texts))
     corpus = corpus_of(list(items.items()), pending=2)
@@ -191,7 +191,7 @@ def test_a_patched_corpus_answers_like_a_fresh_one(texts: list[str], changed: li
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=20), TEXTS)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_an_index_that_names_every_row_changes_nothing(texts: list[str], query: str) -> None:
     corpus = corpus_of(items_of(texts), pending=1)
     exact, near = ranked(corpus, query), ranked(corpus, query, near=range(corpus.size))
