@@ -81,14 +81,12 @@ class SentenceTransformersEmbedder:
             return
         try:
             from sentence_transformers import SentenceTransformer  # noqa: PLC0415 (an extra, and ten seconds)
-            from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415 (comes with it)
         except ImportError as error:
             raise ModelUnavailableError(
                 "`sentence_transformers` needs its extra: pip install 'reasoning-bank[sentence-transformers]'"
             ) from error
         folder = self._assets.path(MINILM) if self._name in {_DEFAULT_MODEL, MINILM} else None
         device = _device(self._device)
-        disable_progress_bar()  # a server's stderr is its log
         try:
             model = SentenceTransformer(
                 str(folder or self._name),

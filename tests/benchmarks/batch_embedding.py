@@ -33,14 +33,23 @@ def main(arguments: list[str]) -> None:
     """Measures every backend that is installed and writes batch_embedding.json."""
     rounds = int(arguments[0]) if arguments else ROUNDS
     backends = asyncio.run(_all(rounds))
-    result = {"machine": machine(), "rounds": rounds, "texts_per_round": LENGTHS, "backends": backends}
+    reasons = {name: _reason(by_length) for name, by_length in backends.items()}
+    result = {
+        "machine": machine(),
+        "rounds": rounds,
+        "texts_per_round": LENGTHS,
+        "backends": backends,
+        "reason": reasons,
+    }
     path = RESULTS / "batch_embedding.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for name, by_length in backends.items():
         for length, figures in by_length.items():
             ways = ", ".join(f"{way} {f['ratio_cpu']}x" for way, f in figures.items() if way != "one by one")
-            print(f"{name:24} {length:>4} tokens: {figures['one by one']['texts_per_cpu_s']}/s one by one; {ways}")
+            print(f"{name:21} {length:>4} tokens: {figures['one by one']['texts_per_cpu_s']}/s one by one; {ways}")
+        fixed, per_token = reasons[name].values()
+        print(f"{name:21} a call costs {fixed} ms and {per_token} ms per token: a batch saves only the former")
 
 
 async def _all(rounds: int) -> dict[str, ByLength]:
@@ -80,6 +89,18 @@ async def _backend(embedder: Embedder, rounds: int) -> ByLength:
             }
             figures[str(tokens)] = await _rounds(ways, count, rounds)
     return figures
+
+
+def _reason(by_length: ByLength) -> dict[str, float]:
+    """What one call costs whatever it embeds, and what each token costs: a batch can save only the former.
+
+    The straight line through the shortest and the longest texts, one by one.
+    """
+    short, long = min(LENGTHS), max(LENGTHS)
+    costs = {length: by_length[str(length)]["one by one"]["cpu_ms_per_text"] for length in (short, long)}
+    per_token = (costs[long] - costs[short]) / (long - short)
+    fixed = costs[short] - per_token * short
+    return {"cpu_ms_per_call": round(fixed, 2), "cpu_ms_per_token": round(per_token, 3)}
 
 
 async def _rounds(ways: dict[str, Callable[[], Any]], count: int, rounds: int) -> Figures:
