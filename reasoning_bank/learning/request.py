@@ -27,7 +27,7 @@ _SCHEMA: Final[JsonValue] = {
 
 
 def distil_request(report: NewTrace, *, idempotency_key: str) -> dict[str, JsonValue]:
-    """Return instructions, a JSON schema and the key of the call to repeat with `memories`.
+    """Return instructions, the JSON schema of `memories`, and the key of the call to repeat with them.
 
     Args:
         report: the trace; its outcome decides what is asked.
@@ -35,7 +35,7 @@ def distil_request(report: NewTrace, *, idempotency_key: str) -> dict[str, JsonV
     """
     return {
         "instructions": _instructions("failure" if report.outcome == "failure" else "success"),
-        "memories_schema": _SCHEMA,
+        "schema": _SCHEMA,
         "idempotency_key": idempotency_key,
     }
 

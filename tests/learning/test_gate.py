@@ -103,7 +103,7 @@ def test_the_request_to_distil_is_small_and_repeats_the_key() -> None:
     assert asked["idempotency_key"] == "key-1"
     assert asked["instructions"] != failed["instructions"]
     assert "prevent this failure" in str(failed["instructions"])
-    schema = asked["memories_schema"]
+    schema = asked["schema"]
     assert isinstance(schema, dict)
     assert schema["maxItems"] == 3
     assert len(json.dumps(failed)) < 1_400

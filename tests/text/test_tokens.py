@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import threading
 from pathlib import Path
 
@@ -6,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasoning_bank.assets.catalog import CATALOG
 from reasoning_bank.errors import InputError
+from reasoning_bank.text import tokens
 from reasoning_bank.text.tokens import ESTIMATED, TokenCounter, counter, estimate
 
 PROSE = (
@@ -17,6 +20,15 @@ CODE = (
     'def read(path: str) -> bytes:\n    """Return all bytes."""\n'
     '    with open(path, "rb") as file:\n        return file.read()\n'
 )
+
+
+BYTE_RANKS = b"".join(base64.b64encode(bytes([byte])) + b" %d\n" % byte for byte in range(256))
+
+
+@pytest.fixture
+def byte_ranks_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("o200k_base", "cl100k_base"):
+        monkeypatch.setitem(tokens._SHA256, name, hashlib.sha256(BYTE_RANKS).hexdigest())
 
 
 @pytest.fixture(scope="session", params=["o200k_base", "cl100k_base"])
@@ -30,11 +42,11 @@ def exact(request: pytest.FixtureRequest, assets_dir: Path) -> TokenCounter:
 def bytes_as_ranks(folder: Path, name: str) -> Path:
     """The smallest valid rank file: each byte is one token."""
     path = folder / f"{name}.tiktoken"
-    lines = (base64.b64encode(bytes([byte])) + b" %d\n" % byte for byte in range(256))
-    path.write_bytes(b"".join(lines))
+    path.write_bytes(BYTE_RANKS)
     return path
 
 
+@pytest.mark.usefixtures("byte_ranks_are_right")
 def test_ranks_are_found_as_file_folder_or_assets_directory(tmp_path: Path) -> None:
     (tmp_path / "tiktoken").mkdir()
     path = bytes_as_ranks(tmp_path / "tiktoken", "o200k_base")
@@ -54,15 +66,24 @@ def test_an_unknown_tokenizer_is_refused_with_the_known_ones() -> None:
         counter("gpt5")
 
 
-def test_unusable_ranks_leave_an_announced_estimator(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("content", [b"this is not a rank file", b"", BYTE_RANKS])
+def test_altered_ranks_leave_an_announced_estimator(
+    content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "o200k_base.tiktoken"
-    path.write_text("this is not a rank file", encoding="utf-8")
+    path.write_bytes(content)
     found = counter("o200k_base", path)
     assert found.count(PROSE) == estimate(PROSE)
     assert (found.name, found.exact) == (ESTIMATED, False)
-    assert "unusable" in caplog.text
+    assert "sha256 is wrong" in caplog.text
 
 
+def test_the_hashes_are_those_of_the_installed_assets() -> None:
+    for name, sha256 in tokens._SHA256.items():
+        assert [file.sha256 for file in CATALOG[name].files] == [sha256]
+
+
+@pytest.mark.usefixtures("byte_ranks_are_right")
 def test_threads_that_count_first_at_the_same_time_agree(tmp_path: Path) -> None:
     found = counter("cl100k_base", bytes_as_ranks(tmp_path, "cl100k_base"))
     counts: list[int] = []
