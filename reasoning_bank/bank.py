@@ -6,6 +6,7 @@ async with ReasoningBank(load_settings()) as bank:
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -20,7 +21,7 @@ from sqlalchemy import Connection
 
 from reasoning_bank import diagnosis, reports
 from reasoning_bank.diagnosis import Check
-from reasoning_bank.errors import InputError, NotFoundError, StorageError
+from reasoning_bank.errors import BusyError, InputError, NotFoundError, StorageError
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.opening import Clockwork, Rooms, clockwork, open_rooms
 from reasoning_bank.records import (
@@ -47,6 +48,8 @@ from reasoning_bank.storage import embeddings, feedback, memories, outbox, token
 from reasoning_bank.storage.tokens import Token
 from reasoning_bank.text.sanity import clean_text, required_text
 from reasoning_bank.transfer.identity import identified
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -89,9 +92,13 @@ class ReasoningBank:
     ) -> None:
         rooms, self._opened = self._opened, None
         with anyio.CancelScope(shield=True):
-            if rooms is not None:
-                await rooms.usage.flush()
-            await self._stack.aclose()
+            try:
+                if rooms is not None:
+                    await rooms.usage.flush()
+            except (StorageError, BusyError) as failed:
+                logger.warning("the last uses were not counted: %s", failed)
+            finally:
+                await self._stack.aclose()
 
     @property
     def rooms(self) -> Rooms:
@@ -319,10 +326,19 @@ class ReasoningBank:
         self.rooms.worker.wake()
         return retried
 
-    async def rebuild_index(self) -> None:
-        """Build the vector index anew from the truth."""
-        if self.rooms.indexer is not None:
-            await self.rooms.indexer.rebuild()
+    async def rebuild_index(self) -> str:
+        """Build the vector index anew from the truth; in one sentence, what came of it."""
+        indexer = self.rooms.indexer
+        if indexer is None:
+            return "no vector index is wanted (see vectors.search and vectors.chroma_mode)"
+        if not await indexer.rebuild():
+            return "the process that owns the vector index was asked to build it anew"
+        build = indexer.report()
+        return (
+            f"built as generation {build.generation}"
+            if build.generation
+            else "no workspace is large enough to need one"
+        )
 
     async def create_token(
         self, workspace: str, *, name: str, scopes: Sequence[str], lifetime: timedelta | None = None

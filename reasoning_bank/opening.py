@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import cast
 
 import anyio.to_thread
@@ -71,7 +71,7 @@ def random_id(prefix: str) -> str:
     return f"{prefix}_{base64.b32encode(secrets.token_bytes(10)).decode().lower()}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: the tasks are made once and kept
 class Rooms:
     """What an open bank consists of."""
 
@@ -90,7 +90,14 @@ class Rooms:
     tokens: TokenCounter
     compressor: PromptCompressor
     caches: RetrievalCaches
-    tasks: tuple[Guarded, ...]
+
+    @cached_property
+    def tasks(self) -> tuple[Guarded, ...]:
+        """What runs as long as the bank is open."""
+        works = {"outbox": self.worker.run, "usage": self.usage.run}
+        if self.indexer is not None:
+            works["vector index"] = self.indexer.run
+        return tuple(Guarded(name, work) for name, work in works.items())
 
 
 async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack) -> Rooms:
@@ -114,54 +121,69 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
     tokens = await anyio.to_thread.run_sync(counter, settings.compression.tokenizer, assets.directory)
     index = _index(settings)
     indexer = _indexer(settings, database, index, clock) if index is not None else None
-    caches = RetrievalCaches(
-        memories=MemoryCache[Memory](settings.cache.memories_size, settings.cache.memories_ttl_s),
-        queries=MemoryCache[FloatArray](settings.cache.queries_size, settings.cache.queries_ttl_s),
-    )
-    redactor = _redactor(settings, database, salt)
-    limits = _limits(settings)
-    usage = UsageLog(database)
-    worker = _worker(settings, database, models, clock, owner)
-    tasks = [Guarded("outbox", worker.run), Guarded("usage", usage.run)]
-    if indexer is not None:
-        tasks.append(Guarded("vector index", indexer.run))
-    for task in tasks:
-        await stack.enter_async_context(task)
-    return Rooms(
+    if index is not None:
+        stack.push_async_callback(index.close)
+    redactor, limits = _redactor(settings, database, salt), _limits(settings)
+    caches = _caches(settings)
+    rooms = Rooms(
         database=database,
         assets=assets,
         model=model,
         models=models,
-        retriever=Retriever(
-            database=database,
-            model=lambda: query_model(models),
-            caches=caches,
-            count_tokens=tokens.count,
-            now=clock.now,
-            index=index,
-            options=RetrievalOptions(
-                search=settings.vectors.search,
-                exact_limit=settings.vectors.exact_limit,
-                floor=settings.retrieval.floor,
-                model_wait_s=settings.embeddings.query_wait_ms / 1000,
-            ),
-        ),
+        retriever=_retriever(settings, database, models, caches, tokens, index, clock),
         redactor=redactor,
         recorder=TraceRecorder(database, redactor=redactor, limits=limits, now=clock.now, new_id=clock.new_id),
         editor=MemoryEditor(database, redactor=redactor, limits=limits, now=clock.now),
-        usage=usage,
-        worker=worker,
+        usage=UsageLog(database),
+        worker=_worker(settings, database, embedding_handler(models, indexer), clock, owner),
         index=index,
         indexer=indexer,
         tokens=tokens,
-        compressor=PromptCompressor(
-            settings.compression.max_tokens,
-            settings.compression.ratio,
-            tokenizer=tokens,
-            truncation_head_ratio=settings.compression.truncation_head_ratio,
-        ),
+        compressor=_compressor(settings, tokens),
         caches=caches,
-        tasks=tuple(tasks),
+    )
+    for task in rooms.tasks:
+        await stack.enter_async_context(task)
+    return rooms
+
+
+def _caches(settings: Settings) -> RetrievalCaches:
+    sizes = settings.cache
+    return RetrievalCaches(
+        memories=MemoryCache[Memory](sizes.memories_size, sizes.memories_ttl_s),
+        queries=MemoryCache[FloatArray](sizes.queries_size, sizes.queries_ttl_s),
+    )
+
+
+def _compressor(settings: Settings, tokens: TokenCounter) -> PromptCompressor:
+    chosen = settings.compression
+    return PromptCompressor(
+        chosen.max_tokens, chosen.ratio, tokenizer=tokens, truncation_head_ratio=chosen.truncation_head_ratio
+    )
+
+
+def _retriever(
+    settings: Settings,
+    database: Database,
+    models: ModelSwitch,
+    caches: RetrievalCaches,
+    tokens: TokenCounter,
+    index: ChromaDBAdapter | None,
+    clock: Clockwork,
+) -> Retriever:
+    return Retriever(
+        database=database,
+        model=lambda: query_model(models),
+        caches=caches,
+        count_tokens=tokens.count,
+        now=clock.now,
+        index=index,
+        options=RetrievalOptions(
+            search=settings.vectors.search,
+            exact_limit=settings.vectors.exact_limit,
+            floor=settings.retrieval.floor,
+            model_wait_s=settings.embeddings.query_wait_ms / 1000,
+        ),
     )
 
 
@@ -196,7 +218,7 @@ def _configured_model(settings: Settings, assets: Assets) -> RunningModel:
     )
 
 
-def embedding_handler(models: ModelSwitch) -> Handler:
+def embedding_handler(models: ModelSwitch, indexer: Indexer | None) -> Handler:
     """The outbox handler of {"ids": [memory id, …]}; without a model the rows wait, here or for another process."""
 
     async def embed(rows: Sequence[OutboxRow]) -> None:
@@ -206,14 +228,16 @@ def embedding_handler(models: ModelSwitch) -> Handler:
         for workspace, ids in groups.items():
             if not await models.embed_memories(workspace, ids, timeout_s=MODEL_WAIT_S):
                 raise ModelUnavailableError(models.state.load.reason or "the embedding model is not ready")
+        if indexer is not None:
+            indexer.wake()
 
     return embed
 
 
-def _worker(settings: Settings, database: Database, models: ModelSwitch, clock: Clockwork, owner: str) -> OutboxWorker:
+def _worker(settings: Settings, database: Database, embed: Handler, clock: Clockwork, owner: str) -> OutboxWorker:
     return OutboxWorker(
         database,
-        {EMBED: embedding_handler(models)},
+        {EMBED: embed},
         now=clock.now,
         owner=owner,
         poll_s=settings.background.poll_s,

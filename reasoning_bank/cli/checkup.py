@@ -48,7 +48,7 @@ def _checks(settings: "Settings", *, rebuild_index: bool, retry: bool) -> "list[
     try:
         with open_bank(settings) as bank:
             if rebuild_index:
-                bank.call(bank.bank.rebuild_index)
+                click.echo(f"vector index: {bank.call(bank.bank.rebuild_index)}", err=True)
             if retry:
                 bank.call(bank.bank.retry_given_up)
             checks = bank.call(bank.bank.diagnose)
