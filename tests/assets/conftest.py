@@ -76,6 +76,7 @@ class Site:
 
     Attributes:
         cut_after: send only so many bytes of a body, then drop the connection.
+        stalls: after `cut_after` bytes keep the connection open, silent, until the test ends.
         ranges: whether it honours Range.
         requests: (path, Range header) in order.
     """
@@ -83,6 +84,8 @@ class Site:
     url: str
     pages: dict[str, bytes]
     cut_after: int | None = None
+    stalls: bool = False
+    ended: threading.Event = field(default_factory=threading.Event)
     ranges: bool = True
     requests: list[tuple[str, str | None]] = field(default_factory=list[tuple[str, str | None]])
 
@@ -105,6 +108,7 @@ def site() -> Iterator[Site]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield state
+    state.ended.set()
     server.shutdown()
     server.server_close()
     thread.join()
@@ -127,6 +131,9 @@ def _handler(site: Site) -> type[http.server.BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
             self.wfile.write(content[start : start + site.cut_after] if site.cut_after else content[start:])
+            if site.stalls:
+                self.wfile.flush()
+                site.ended.wait(30)
             self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:

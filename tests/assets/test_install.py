@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from filelock import FileLock
 from reasoning_bank.assets import CATALOG, Assets, Progress
 from reasoning_bank.errors import AssetError
 
-from .conftest import MODEL_WHEEL, RANKS, TOKENIZER, WEIGHTS, MakeAssets, Site
+from .conftest import MODEL_WHEEL, RANKS, TOKENIZER, WEIGHTS, MakeAssets, Site, sha256
 
 
 def copies(folder: Path, **files: bytes) -> Path:
@@ -138,21 +139,44 @@ def test_second_installer_waits_and_finds_the_work_done(make_assets: MakeAssets,
     assert site.requests == []
 
 
-def test_two_processes_installing_at_once_both_succeed(site: Site, tmp_path: Path, no_index: None) -> None:
+def installer(site: Site, directory: Path) -> subprocess.Popen[str]:
+    """Another process that installs the small catalogue from the local server."""
     code = (
         "import sys; from pathlib import Path\n"
         f"sys.path[:0] = [{str(Path(__file__).parents[2])!r}]\n"
         "from tests.assets.conftest import tiny_catalog\n"
         "from reasoning_bank.assets import Assets\n"
-        f"assets = Assets(Path({str(tmp_path / 'assets')!r}), hub_url={site.url!r},"
+        f"assets = Assets(Path({str(directory)!r}), hub_url={site.url!r},"
         f" tiktoken_url={site.url + '/encodings'!r}, catalog=tiny_catalog())\n"
         "print([status.state for status in assets.install()])\n"
     )
-    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    answers = [process.communicate(timeout=30)[0].strip() for process in both]
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, encoding="utf-8")
+
+
+def test_two_processes_installing_at_once_both_succeed(site: Site, tmp_path: Path, no_index: None) -> None:
+    both = [installer(site, tmp_path / "assets") for _ in range(2)]
+    answers = [process.communicate(timeout=60)[0].strip() for process in both]
     assert answers == ["['installed', 'installed']"] * 2
     assert len(site.requests) == 3, "each file was fetched once"
     assert (tmp_path / "assets" / "tiny" / "sub" / "tokenizer.json").read_bytes() == TOKENIZER
+
+
+def test_killed_installation_is_continued_by_the_next_process(site: Site, tmp_path: Path, no_index: None) -> None:
+    site.cut_after, site.stalls = 100_000, True
+    part = tmp_path / "assets" / "unfinished" / f"{sha256(WEIGHTS)}.part"
+    killed = installer(site, tmp_path / "assets")
+    for _ in range(2_000):
+        if part.exists() and part.stat().st_size > 50_000:
+            break
+        time.sleep(0.01)
+    killed.kill()
+    killed.communicate(timeout=10)
+    have = part.stat().st_size
+    assert 50_000 < have < len(WEIGHTS)
+    site.cut_after, site.stalls = None, False
+    answer, _ = installer(site, tmp_path / "assets").communicate(timeout=60)
+    assert answer.strip() == "['installed', 'installed']", "the kernel released the dead process's lock"
+    assert ("/someone/tiny/resolve/rev1/weights.bin", f"bytes={have}-") in site.requests
 
 
 def test_catalogue_is_consistent() -> None:
