@@ -7,13 +7,13 @@ Redacting what is redacted changes nothing.
 import hmac
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from reasoning_bank.errors import InputError
 from reasoning_bank.privacy.gates import Candidate
-from reasoning_bank.privacy.rules import Rule, packaged_rules
+from reasoning_bank.privacy.rules import Rule, RuleSet, packaged_rules
 from reasoning_bank.records import JsonValue
 
 Mode = Literal["off", "redact", "block"]
@@ -61,7 +61,7 @@ class Redactor:
         """Take the bank's own random salt: without it nobody can test a guess against a placeholder."""
         self.mode: Mode = mode
         self._salt = salt
-        self._rules = rules
+        self._rules = None if rules is None else RuleSet(rules)
 
     def text(self, text: str, field: str = "text") -> Redacted:
         """Return the text without secrets.
@@ -95,7 +95,7 @@ class Redactor:
 
     def always(self) -> "Redactor":
         """Return this redactor in mode "redact": for logs, which neither refuse a line nor keep a secret."""
-        return Redactor("redact", self._salt, rules=self._rules)
+        return Redactor("redact", self._salt, rules=self._rules and self._rules.rules)
 
     def _refuse(self, findings: Sequence[Finding], field: str) -> None:
         if findings and self.mode == "block":
@@ -116,20 +116,14 @@ class Redactor:
             return part
         pieces: list[str] = []
         done = 0
-        for start, end, kind in _merged(self._spans(part)):
+        for start, end, kind in _merged(self._active().spans(part, _lowered(part))):
             finding = Finding(kind, self._placeholder(kind, part[start:end]))
             findings.append(finding)
             pieces += part[done:start], finding.placeholder
             done = end
         return "".join([*pieces, part[done:]]) if pieces else part
 
-    def _spans(self, text: str) -> Iterator[tuple[int, int, int, str]]:
-        lowered = _lowered(text)
-        for order, rule in enumerate(self._active()):
-            for start, end in rule.spans(text, lowered):
-                yield start, order, end, rule.kind
-
-    def _active(self) -> Sequence[Rule]:
+    def _active(self) -> RuleSet:
         return packaged_rules() if self._rules is None else self._rules
 
     def _placeholder(self, kind: str, secret: str) -> str:
@@ -159,7 +153,7 @@ class Redactor:
     def _named(self, name: str, value: JsonValue, findings: list[Finding]) -> JsonValue:
         if not isinstance(value, str) or PLACEHOLDER.search(value):
             return self._clean_value(value, findings)
-        for rule in self._active():
+        for rule in self._active().rules:
             if rule.name and rule.gate and rule.name.search(name) and rule.gate(Candidate(value, "quoted")):
                 finding = Finding(rule.kind, self._placeholder(rule.kind, value))
                 findings.append(finding)
