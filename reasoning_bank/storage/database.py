@@ -160,13 +160,15 @@ class _Open:
 
     def __init__(self, path: Path, durability: Durability, busy_timeout_s: float, readers: int) -> None:
         self.process = os.getpid()
+        self._file = directory.identity(path)
         self.watching = threading.Lock()
         self.watch = watching_connection(path, busy_timeout_s=busy_timeout_s)
         self.pool = _ReadPool(reading_engine(path, busy_timeout_s=busy_timeout_s), readers)
         self.limiter = anyio.CapacityLimiter(readers)
         self.writer = Writer(
             writing_engine(path, durability=durability, busy_timeout_s=busy_timeout_s),
-            lambda error: translated(error, path),
+            translate=lambda error: translated(error, path),
+            check=lambda: directory.refuse_replaced(path, self._file),
         )
         self.writer.start()
 

@@ -45,6 +45,25 @@ def create_private(path: Path) -> None:
         _create(path)
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file a path leads to (device and number), or None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def refuse_replaced(path: Path, opened: tuple[int, int] | None) -> None:
+    """Refuses to commit to a file that is no longer there: it would be acknowledged, and gone with this process.
+
+    Raises:
+        StorageError: when the path leads to another file than the opened one, or to none.
+    """
+    if identity(path) != opened:
+        raise storage_error("io", f"{path.name!r} was removed or replaced while it was open (restart to open it anew)")
+
+
 def _create(path: Path) -> None:
     # Created here, before SQLite opens it: a changed umask would change other threads' files too.
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE_FILE))

@@ -1,5 +1,6 @@
 """The one thread that writes: transactions in order, and those that wait together share one commit."""
 
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -18,6 +19,7 @@ T = TypeVar("T")
 _LARGEST_QUEUE = 4096
 # A commit waits for the disk, far longer than a small write works: whoever waits meanwhile goes along with the next.
 _LARGEST_GROUP = 64
+_CLOSED = "The bank is closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +34,23 @@ class Writer:
     Args:
         engine: opens the connection; its transactions begin with the write lock.
         translate: the error to raise instead of one of SQLite's, or None to keep it.
+        check: raises when nothing may be committed any more; called before each commit.
     """
 
-    def __init__(self, engine: Engine, translate: Callable[[BaseException], StorageError | None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        translate: Callable[[BaseException], StorageError | None],
+        check: Callable[[], None],
+    ) -> None:
         self._engine = engine
         self._translate = translate
+        self._check = check
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
         self._closed = False
+        self._finished = False
 
     def start(self) -> None:
         """Starts the thread; it opens its connection with the first job."""
@@ -53,13 +64,15 @@ class Writer:
             StorageError: after `stop`.
         """
         if self._closed:
-            raise storage_error("io", "The bank is closed")
+            raise storage_error("io", _CLOSED)
         if threading.current_thread() is self._thread:
             raise RuntimeError("a transaction cannot wait for another one: call functions of its connection")
         if self._jobs.qsize() >= _LARGEST_QUEUE:
             raise BusyError(f"{_LARGEST_QUEUE} writes are waiting for the disk; try again in a second")
         done: Future[T] = Future()
         self._jobs.put(_Job(work, done))
+        if self._finished:
+            self._refuse_late()
         return done
 
     def stop(self, timeout_s: float) -> bool:
@@ -82,6 +95,15 @@ class Writer:
                 connection = _discarded(connection)
         if connection is not None:
             connection.close()
+        # In this order: whoever puts a job after the last look here sees that the thread has finished.
+        self._finished = True
+        self._refuse_late()
+
+    def _refuse_late(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if (job := self._jobs.get_nowait()) is not None and job.done.set_running_or_notify_cancel():
+                    job.done.set_exception(storage_error("io", _CLOSED))
 
     def _next_group(self) -> tuple[list[_Job], bool]:
         group: list[_Job] = []
@@ -107,6 +129,7 @@ class Writer:
                     if not _in_transaction(connection) or len(group) == 1:
                         raise  # SQLite undid everything itself, or there is nothing else to keep
                     self._fail([job], error)
+            self._check()
         for job, result in finished:
             job.done.set_result(result)
 

@@ -297,6 +297,25 @@ def test_a_burst_beyond_the_queue_is_told_to_wait(database: Database, monkeypatc
         database.write_now(put("a"))
 
 
+@POSIX
+def test_nothing_is_acknowledged_in_a_file_that_was_removed(database: Database) -> None:
+    database.write_now(put("a"))
+    database.path.rename(database.path.with_name("moved.db"))
+    with pytest.raises(StorageError, match="removed or replaced"):
+        database.write_now(put("b"))
+    database.path.with_name("moved.db").rename(database.path)
+    assert value_of(database, "b") is None
+    database.write_now(put("b"))
+
+
+def test_a_write_that_comes_too_late_is_refused_and_does_not_hang(database: Database) -> None:
+    writer = database._ready().writer
+    assert writer.stop(5)
+    writer._closed = False  # as seen by a thread that looked just before
+    with pytest.raises(StorageError, match="closed"):
+        writer.submit(put("a")).result(5)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
 def test_a_forked_child_opens_its_own_connections(database: Database) -> None:
