@@ -43,7 +43,7 @@ async def diagnose(rooms: Rooms, settings: Settings, *, now: datetime) -> list[C
         *await anyio.to_thread.run_sync(lambda: list(_directory(settings.data_dir))),
         await anyio.to_thread.run_sync(_database, path),
         await _model(rooms),
-        _tokenizer(rooms),
+        await anyio.to_thread.run_sync(_tokenizer, rooms),
         _index(rooms, settings),
         await _background(rooms, now),
         await anyio.to_thread.run_sync(_processes, path),

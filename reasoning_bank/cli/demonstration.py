@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reasoning_bank.settings import Settings
 
 MODEL_WAIT_S = 60.0
-"""Longest wait for the model to have embedded the five traces; then the demo shows search by keyword."""
+"""Longest wait for the five memories to be embedded; then the demo shows search by keyword."""
 
 
 @click.command("demo")
@@ -78,18 +78,20 @@ async def _wait_for_model(client: "Client") -> None:
     import anyio
 
     started = time.perf_counter()
-    degraded: list[str] = ["semantic"]
-    while degraded and time.perf_counter() - started < MODEL_WAIT_S:
-        probe = {"task": "is the model there?", "k": 1}
-        degraded = _structured(await client.call_tool("retrieve_memory", probe))["degraded"]
-        if await _unavailable(client):
+    while time.perf_counter() - started < MODEL_WAIT_S:
+        stats = await _stats(client)
+        if stats["model"]["status"] == "unavailable":
             break
+        if stats["model"]["status"] == "ready" and stats["embedded"] == stats["memories"]:
+            click.secho(f"  (all of them can be found by meaning after {_ms(started)})", dim=True)
+            return
         await anyio.sleep(0.1)
-    note = "search by meaning is ready" if not degraded else "no embedding model here: search works by keyword"
-    click.secho(f"  ({note}, {_ms(started)})", dim=True)
+    click.secho("  (no embedding model here: search works by keyword; see reasoning-bank doctor)", fg="yellow")
 
 
 async def _ask(client: "Client", questions: list[str]) -> None:
+    from reasoning_bank.cli.output import paragraph
+
     for question in questions:
         _title(f"Question: {question}")
         started = time.perf_counter()
@@ -98,8 +100,8 @@ async def _ask(client: "Client", questions: list[str]) -> None:
         for memory in found["memories"]:
             click.echo(f"  {memory['score']:.2f}  {memory['title']}")
             if memory["warning"]:
-                click.secho(f"        {memory['warning']}", fg="yellow")
-            click.echo(f"        {memory['content']}")
+                click.secho(paragraph(memory["warning"], indent=6, lines=3), fg="yellow")
+            click.echo(paragraph(memory["content"], indent=6, lines=6))
         if not found["memories"]:
             click.echo(f"  Nothing relevant, and the bank says so ({found['below_floor']} were below its floor).")
         click.secho(f"  ({took})", dim=True)
@@ -121,20 +123,19 @@ async def _compress(client: "Client", data: Mapping[str, Any]) -> None:
 
 
 async def _show_stats(client: "Client") -> None:
-    from reasoning_bank.cli.output import print_tree
+    from reasoning_bank.cli.figures import print_stats
 
     _title("bank://stats says")
+    print_stats(await _stats(client))
+
+
+async def _stats(client: "Client") -> dict[str, Any]:
     contents = (await client.read_resource("bank://stats")).contents[0]
-    print_tree(json.loads(cast("Any", contents).text), indent=2)
-
-
-async def _unavailable(client: "Client") -> bool:
-    contents = (await client.read_resource("bank://health")).contents[0]
-    return '"unavailable"' in cast("Any", contents).text
+    return json.loads(cast("Any", contents).text)
 
 
 def _structured(result: "CallToolResult") -> dict[str, Any]:
-    if result.is_error or not isinstance(result.structured_content, dict):
+    if result.is_error:
         raise click.ClickException(f"the server refused: {cast('Any', result.content[0]).text}")
     return cast("dict[str, Any]", result.structured_content)
 

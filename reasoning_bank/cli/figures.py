@@ -1,46 +1,60 @@
 """`stats`: what the bank holds and how it performs."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from reasoning_bank.cli.options import LoadSettings, json_option, settings_options, workspace_of, workspace_option
 
-if TYPE_CHECKING:
-    from reasoning_bank.records import JsonValue
-
 
 @click.command("stats")
 @workspace_option
-@click.option("--all", "every", is_flag=True, help="List every workspace instead.")
 @json_option
 @settings_options
-def stats_command(*, workspace: str | None, every: bool, as_json: bool, load: LoadSettings) -> None:
+def stats_command(*, workspace: str | None, as_json: bool, load: LoadSettings) -> None:
     r"""Show what the bank holds and how it performs.
 
     Counts are of the bank, whoever wrote it; latencies and caches are of this process, so a running server's own are
     read over MCP (bank://stats).
 
     \b
-    Examples:
-      reasoning-bank stats
-      reasoning-bank stats --all --json
+    Example:
+      reasoning-bank stats --json
     """
     from reasoning_bank.cli.opened import open_bank
-    from reasoning_bank.cli.output import print_json, print_table, print_tree
+    from reasoning_bank.cli.output import print_json
 
     settings = load()
     with open_bank(settings) as bank:
-        if every:
-            rows = bank.call(bank.bank.workspaces)
-            columns = list(rows[0]) if rows else ["name"]
-            if as_json:
-                print_json(list["JsonValue"](rows))
-            else:
-                print_table([[row.get(name) for name in columns] for row in rows], headers=columns)
-            return
         stats = bank.call(bank.bank.stats, workspace_of(settings, workspace))
     if as_json:
         print_json(stats)
     else:
-        print_tree(stats)
+        print_stats(stats)
+
+
+def print_stats(stats: Mapping[str, Any]) -> None:
+    """Print the statistics of a bank, as `bank://stats` has them, for people."""
+    from reasoning_bank.cli.output import print_table
+
+    model, queue, index = stats["model"], stats["background"], stats["index"]
+    lines = {
+        f"workspace {stats['workspace']}": f"{stats['memories']} memories of {stats['traces']} traces, "
+        f"{stats['embedded']} embedded, {stats['superseded']} superseded, {stats['deleted']} forgotten",
+        "model": f"{model['serving'] or 'none'}, {model['reason'] or model['status']}",
+        "background": f"{queue['pending']} waiting, {queue['leased']} under way, {queue['dead']} given up",
+        "vector index": f"Chroma {index['mode']}, {index['problem'] or index['status']}",
+    }
+    for name, cache in stats["caches"].items():
+        used = f"{cache['cache_size']} of {cache['max_size']}"
+        lines[f"cache of {name}"] = f"{used}, {cache['hits']} hits of {cache['total_requests']}"
+    lines["counters"] = ", ".join(f"{name} {count}" for name, count in stats["counters"].items()) or "none"
+    width = max(map(len, lines))
+    for name, line in lines.items():
+        click.echo(f"{name.ljust(width)}  {line}")
+    if operations := stats["operations"]:
+        click.echo()
+        columns = ("count", "errors", "p50_ms", "p95_ms", "max_ms")
+        rows = [[name, *(f"{figures[column]:g}" for column in columns)] for name, figures in operations.items()]
+        print_table(rows, headers=("operation", *columns))

@@ -2,8 +2,9 @@
 
 import json
 import shutil
+import sys
 import textwrap
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 import click
@@ -17,23 +18,12 @@ def print_json(value: JsonValue) -> None:
 
 
 def print_table(rows: Iterable[Sequence[object]], *, headers: Sequence[str]) -> None:
-    """Print rows in aligned columns under their headers; the last column may be long."""
-    lines = [[str(cell) for cell in row] for row in rows]
+    """Print rows in aligned columns under their headers; None is a dash."""
+    lines = [["-" if cell is None else str(cell) for cell in row] for row in rows]
     widths = [max(len(line[column]) for line in [list(headers), *lines]) for column in range(len(headers))]
     click.secho(_aligned(headers, widths), bold=True)
     for line in lines:
         click.echo(_aligned(line, widths))
-
-
-def print_tree(value: Mapping[str, JsonValue], *, indent: int = 0) -> None:
-    """Print nested values, one `name: value` per line."""
-    for name, part in value.items():
-        label = " " * indent + f"{name}:"
-        if isinstance(part, dict) and part:
-            click.secho(label, bold=indent == 0)
-            print_tree(part, indent=indent + 2)
-        else:
-            click.echo(f"{label} {_plain(part)}")
 
 
 def paragraph(text: str, *, indent: int, lines: int) -> str:
@@ -47,7 +37,7 @@ def paragraph(text: str, *, indent: int, lines: int) -> str:
 @contextmanager
 def progress_bar(label: str) -> Generator[Callable[[int, int], None]]:
     """A bar on stderr, moved by calls of (done, total); without a terminal there is only its label."""
-    with click.progressbar(length=1, label=label, file=click.get_text_stream("stderr"), show_pos=True) as bar:
+    with click.progressbar(length=1, label=label, file=sys.stderr, show_pos=True) as bar:
 
         def move(done: int, total: int) -> None:
             bar.length = max(total, 1)
@@ -59,11 +49,3 @@ def progress_bar(label: str) -> Generator[Callable[[int, int], None]]:
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
     padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
     return "  ".join(padded).rstrip()
-
-
-def _plain(value: JsonValue) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)

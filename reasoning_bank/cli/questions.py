@@ -2,36 +2,27 @@
 
 import json
 import sys
-from datetime import datetime
-from typing import TYPE_CHECKING, Literal, cast
+from datetime import UTC, datetime
+from typing import Literal, TextIO, cast
 
 import click
 
 from reasoning_bank.cli.options import LoadSettings, json_option, settings_options, workspace_of, workspace_option
 from reasoning_bank.errors import InputError
-from reasoning_bank.records import JsonValue, NewTrace, Outcome, Query, Retrieval, StoreResult
-
-if TYPE_CHECKING:
-    from reasoning_bank.records import MemoryItem
+from reasoning_bank.records import JsonValue, MemoryItem, NewTrace, Outcome, Query, Retrieval, StoreResult
 
 MODEL_WAIT_MS = 30_000
 """A person who asks once waits for the model rather than getting an answer by keyword only."""
+DRAFT_KEYS = frozenset(("title", "description", "content", "tags", "domain", "difficulty", "outcome", "error_context"))
 
 
-class Moment(click.ParamType):
-    """An ISO 8601 date or time; without an offset it is UTC."""
-
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Parse the text."""
-        from datetime import UTC
-
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is no ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T12:00Z", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def moment(text: str) -> datetime:
+    """The ISO 8601 date or time; without an offset it is UTC."""
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no ISO 8601 time, such as 2026-01-31 or 2026-01-31T12:00Z") from error
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
 @click.command("search")
@@ -41,8 +32,8 @@ class Moment(click.ParamType):
 @click.option("--tag", "tags", multiple=True, help="Only memories with this tag; repeatable.")
 @click.option("--domain", help="Only memories of this domain.")
 @click.option("--outcome", type=click.Choice(["any", "success", "failure"]), default="any", help="Only this outcome.")
-@click.option("--since", type=Moment(), help="Only what happened at or after this time.")
-@click.option("--until", type=Moment(), help="Only what happened before this time.")
+@click.option("--since", type=moment, metavar="TIME", help="Only what happened at or after this time.")
+@click.option("--until", type=moment, metavar="TIME", help="Only what happened before this time.")
 @click.option("--min-score", type=click.FloatRange(0, 1), help="Lowest relevance, 0 to 1; 0 returns the k best anyway.")
 @click.option("--no-failures", is_flag=True, help="Without lessons from failures.")
 @click.option("--context", "only_context", is_flag=True, help="Print the block that an assistant would read.")
@@ -162,11 +153,11 @@ def store_command(task: str, *, workspace: str | None, as_json: bool, load: Load
     trace = NewTrace(
         task=sys.stdin.read() if task == "-" else task,
         outcome=cast("Outcome", options["outcome"]),
-        trajectory=_trajectory(cast("click.utils.LazyFile | None", options["trajectory_file"])),
+        trajectory=_trajectory(cast("TextIO | None", options["trajectory_file"])),
         tags=cast("tuple[str, ...]", options["tags"]),
         domain=cast("str | None", options["domain"]),
     )
-    memories = _memories(cast("click.utils.LazyFile | None", options["memories_file"]), trace)
+    memories = _memories(cast("TextIO | None", options["memories_file"]), trace)
     with open_bank(settings) as bank:
         result = bank.call(
             bank.bank.store_trace,
@@ -181,7 +172,7 @@ def store_command(task: str, *, workspace: str | None, as_json: bool, load: Load
         _print_stored(result)
 
 
-def _trajectory(file: "click.utils.LazyFile | None") -> JsonValue:
+def _trajectory(file: TextIO | None) -> JsonValue:
     if file is None:
         return None
     text = file.read()
@@ -191,16 +182,36 @@ def _trajectory(file: "click.utils.LazyFile | None") -> JsonValue:
         return text
 
 
-def _memories(file: "click.utils.LazyFile | None", trace: NewTrace) -> "list[MemoryItem] | None":
+def _memories(file: TextIO | None, trace: NewTrace) -> list[MemoryItem] | None:
     if file is None:
         return None
-    from reasoning_bank.learning.drafts import read_drafts
-
     try:
-        value = json.loads(file.read())
+        drafts: JsonValue = json.loads(file.read())
     except ValueError as error:
         raise InputError(f"--memories: not JSON: {error}") from error
-    return read_drafts(value, trace)
+    if not isinstance(drafts, list):
+        raise InputError("--memories: it must be a list of objects with title, description and content")
+    return [_draft(draft, trace) for draft in drafts]
+
+
+def _draft(draft: JsonValue, trace: NewTrace) -> MemoryItem:
+    from reasoning_bank.transfer.rows import OUTCOMES, read_error_context
+    from reasoning_bank.transfer.values import read_object, read_one_of, read_text, read_texts
+
+    data = read_object(draft, "a memory")
+    if unknown := data.keys() - DRAFT_KEYS:
+        raise InputError(f"--memories: unknown {sorted(unknown)[0]!r}; a memory has {', '.join(sorted(DRAFT_KEYS))}")
+    return MemoryItem(
+        text="",  # the bank decides what a distilled memory is found by
+        title=read_text(data, "title") or "",
+        description=read_text(data, "description") or "",
+        content=read_text(data, "content") or "",
+        tags=read_texts(data, "tags") or trace.tags,
+        domain=read_text(data, "domain") or trace.domain,
+        difficulty=read_text(data, "difficulty"),
+        outcome=read_one_of(data, "outcome", OUTCOMES, trace.outcome),
+        error_context=read_error_context(data),
+    )
 
 
 def _stored_json(result: StoreResult) -> JsonValue:

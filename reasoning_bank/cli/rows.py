@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from reasoning_bank.cli.opened import OpenBank
     from reasoning_bank.transfer.importing import Imported
 
+SHOWN = 5
+"""Workspaces named in the summary; the JSON report has them all."""
+
 
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
@@ -84,12 +87,17 @@ def _print(report: "Imported", *, waited: bool) -> None:
     there = report.rows - report.created
     click.echo(
         f"{report.created} memories imported{f', {there} were there already' if there else ''}; "
-        f"{report.traces} traces in {', '.join(report.workspaces) or 'no workspace'}"
+        f"{report.traces} traces in {_named(report.workspaces)}"
     )
     for line in report.bad:
         click.echo(f"left out {line}", err=True)
     if not waited:
         click.echo("They can be found by keyword now; by meaning once a server or another command has embedded them.")
+
+
+def _named(workspaces: tuple[str, ...]) -> str:
+    shown = ", ".join(workspaces[:SHOWN])
+    return f"{shown} and {len(workspaces) - SHOWN} more" if len(workspaces) > SHOWN else shown or "no workspace"
 
 
 @contextmanager

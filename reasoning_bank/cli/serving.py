@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -73,5 +74,5 @@ def announce(settings: "Settings", url: str) -> None:
     )
 
 
-def _snippet(server: dict[str, object]) -> str:
+def _snippet(server: Mapping[str, object]) -> str:
     return "  " + json.dumps({"mcpServers": {"reasoning-bank": server}})

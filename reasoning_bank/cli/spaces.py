@@ -1,8 +1,13 @@
 """`workspace`: what the bank holds for whom, and how strictly secrets are treated there."""
 
+from typing import TYPE_CHECKING, cast
+
 import click
 
 from reasoning_bank.cli.options import LoadSettings, json_option, settings_options
+
+if TYPE_CHECKING:
+    from reasoning_bank.privacy.redaction import Mode
 
 MODES = ("off", "redact", "block", "default")
 
@@ -36,7 +41,7 @@ def list_workspaces(*, as_json: bool, load: LoadSettings) -> None:
         print_json(list(rows))
     else:
         columns = ("name", "traces", "memories", "superseded", "deleted", "privacy_mode")
-        print_table([[row[column] or "-" for column in columns] for row in rows], headers=columns)
+        print_table([[row[column] for column in columns] for row in rows], headers=columns)
 
 
 @workspace_command.command("privacy")
@@ -56,5 +61,5 @@ def privacy(name: str, mode: str, *, load: LoadSettings) -> None:
     from reasoning_bank.cli.opened import open_bank
 
     with open_bank(load()) as bank:
-        bank.call(bank.bank.set_privacy, name, None if mode == "default" else mode)
+        bank.call(bank.bank.set_privacy, name, None if mode == "default" else cast("Mode", mode))
     click.echo(f"{name}: {mode}")

@@ -1,5 +1,6 @@
 """`assets`: model weights and tokenizer ranks."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,14 +57,14 @@ def install(names: tuple[str, ...], *, source: Path | None, offline: bool, load:
         if line != shown:
             # On a terminal the line is rewritten; in a log each source is one line.
             first = not shown.startswith(line.rsplit(":", 1)[0])
-            if click.get_text_stream("stderr").isatty():
+            if sys.stderr.isatty():
                 click.echo(f"\r\x1b[K{line}", nl=False, err=True)
             elif first:
                 click.echo(line.rsplit(":", 1)[0], err=True)
             shown = line
 
     installed = _assets(load).install(names or None, source=source, offline=offline, progress=show)
-    if shown and click.get_text_stream("stderr").isatty():
+    if shown and sys.stderr.isatty():
         click.echo(err=True)
     _print(installed, as_json=False)
 

@@ -156,7 +156,7 @@ def _item(data: Json, named: Json, metadata: Json, bank: Json) -> MemoryItem:
         domain=read_text(data, "domain"),
         difficulty=read_text(data, "difficulty"),
         outcome=read_one_of(data, "outcome", OUTCOMES, "unknown"),
-        error_context=_error_context(data),
+        error_context=read_error_context(data),
         session=read_name(named, "session"),
         position=read_count(named, "turn"),
         actor=read_text(named, "speaker"),
@@ -209,7 +209,8 @@ def _trace_row(data: Json) -> Row:
     return Row(read_text(data, "workspace"), ("trace", trace_id), memory=None, trace=trace)
 
 
-def _error_context(data: Json) -> ErrorContext | None:
+def read_error_context(data: Json) -> ErrorContext | None:
+    """The object under `error_context`; None when it is absent or null."""
     if data.get("error_context") is None:
         return None
     context = read_object(data["error_context"], "error_context")
