@@ -195,7 +195,8 @@ class HttpSettings(Group):
     path: str = Field(default="/mcp", pattern=r"^/[\w./-]*$", description="Path of the MCP endpoint.")
     auth: Literal["auto", "required", "off"] = Field(
         default="auto",
-        description="Bearer tokens: auto asks off loopback or when any exist, required always, off only on loopback.",
+        description="Bearer tokens: auto asks off loopback, required always, off only on loopback; "
+        "one that is sent is verified.",
     )
     allowed_hosts: Names = Field(
         default=(),

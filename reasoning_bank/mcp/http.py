@@ -41,15 +41,31 @@ def serve_http(settings: Settings, *, ready: Callable[[str], None] | None = None
         ready: called with the URL of the endpoint once it answers.
 
     Raises:
-        ConfigError: the address cannot be used, or tokens are switched off away from loopback.
+        ConfigError: the address cannot be used, or tokens are switched off away from loopback or there are none.
     """
     log_to_stderr(settings)
     listener = listen(settings.http)
+    if needs_token(settings.http):
+        anyio.run(_check_tokens, settings)
     url = endpoint_url(settings.http, listener)
     application = build_application(open_configured_bank(settings), settings)
     server = HttpServer(application, announce=lambda: ready(url) if ready else None)
     anyio.run(server.serve, [listener])
     exit_now(0 if server.started else 1)
+
+
+async def _check_tokens(settings: Settings) -> None:
+    """Refuses to serve where every request needs a token and there is none; says what plain HTTP means."""
+    from reasoning_bank.bank import ReasoningBank  # noqa: PLC0415 -- only here the bank is needed before serving
+
+    async with ReasoningBank(settings) as bank:
+        alive = [token for token in await bank.list_tokens() if token.revoked_at is None]
+    if not alive:
+        raise ConfigError("every request would need a token and there is none: `reasoning-bank token create` makes one")
+    if not is_loopback(settings.http.host):
+        logger.warning(
+            "tokens and memories travel in plain text: put a proxy with TLS in front of %s", settings.http.host
+        )
 
 
 def listen(http: HttpSettings) -> socket.socket:
