@@ -1,6 +1,7 @@
 """What may go wrong with processes, disks and files: a typed error, nothing acknowledged lost, nothing half done."""
 
 import contextlib
+import errno
 import os
 import random
 import shutil
@@ -279,3 +280,19 @@ def test_files_stay_private_after_a_kill(path: Path) -> None:
     process.kill()
     process.communicate(timeout=10)
     assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(errno.EROFS, "read_only"), (errno.EACCES, "read_only"), (errno.ENOSPC, "full"), (errno.EIO, "io")],
+)
+def test_a_bank_that_cannot_be_created_says_why(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.open", refuse)
+    with pytest.raises(StorageError, match=r"bank\.db") as caught:
+        Database(path, now=moment).open()
+    assert caught.value.code == code
