@@ -1,6 +1,7 @@
 """`serve`: the bank over MCP."""
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -60,18 +61,29 @@ def serve_command(
 
 def announce(settings: "Settings", url: str) -> None:
     """Print where the server is, where its data is, and how clients connect."""
-    stdio = {"command": sys.executable, "args": ["-m", "reasoning_bank", "serve"]}
+    from reasoning_bank.mcp.http import needs_token
+
+    command = [sys.executable, "-m", "reasoning_bank", "serve", *_own_directory(settings)]
+    http: dict[str, object] = {"type": "http", "url": url}
+    if needs_token(settings.http):
+        http["headers"] = {"Authorization": "Bearer rb_... (reasoning-bank token create NAME)"}
     click.echo(
         f"reasoning-bank listens on {url}\n"
         f"data: {settings.data_dir}\n\n"
         "Clients that take a URL (Claude Code, Cursor):\n"
-        f"{_snippet({'type': 'http', 'url': url})}\n"
+        f"{_snippet(http)}\n"
         f"  or: claude mcp add --transport http reasoning-bank {url}\n\n"
         "Clients that start the server themselves (Claude Desktop, Claude Code, Cursor); they share this bank:\n"
-        f"{_snippet(stdio)}\n"
-        f"  or: claude mcp add reasoning-bank -- {sys.executable} -m reasoning_bank serve\n\n"
+        f"{_snippet({'command': command[0], 'args': command[1:]})}\n"
+        f"  or: claude mcp add reasoning-bank -- {shlex.join(command)}\n\n"
         "Stop with Ctrl-C."
     )
+
+
+def _own_directory(settings: "Settings") -> list[str]:
+    """Arguments that lead another process to this bank, which it would not find by itself."""
+    usual = type(settings).model_fields["data_dir"].get_default(call_default_factory=True)
+    return [] if settings.data_dir == usual else ["--data-dir", str(settings.data_dir)]
 
 
 def _snippet(server: Mapping[str, object]) -> str:
