@@ -21,7 +21,7 @@ from reasoning_bank.retrieval.postings import (
     build_segment,
     unpack_terms,
 )
-from reasoning_bank.retrieval.sequence import Order, find_order, smoothed_norms
+from reasoning_bank.retrieval.sequence import Order, extended, find_order, smoothed_norms
 from reasoning_bank.text.analyser import KIND_SHIFT, KINDS
 from reasoning_bank.vectors.exact import MatrixView, VectorMatrix
 
@@ -214,7 +214,7 @@ def grown(corpus: Corpus, matrix: VectorMatrix, batch: Batch, *, gone: Sequence[
         live_count=int(np.count_nonzero(live)),
         timeless=bool(np.isinf(columns.valid_from[live]).all() and np.isinf(columns.valid_to[live]).all()),
         titled=titled,
-        order=find_order(columns.sessions, columns.positions, live),
+        order=_next_order(corpus, columns, live, dead),
         view=matrix.view,
         vector_rows=np.append(corpus.vector_rows, np.full(len(batch.ids), -1, np.int64)),
         smooth_norms=np.append(corpus.smooth_norms, np.ones(len(batch.ids), np.float32)),
@@ -243,6 +243,14 @@ def embedded(corpus: Corpus, matrix: VectorMatrix, blocks: Iterable[tuple[Sequen
         return corpus
     next_corpus = replace(corpus, view=matrix.view, vector_rows=vector_rows)
     return _with_norms(next_corpus, touched=np.concatenate(touched), previous=corpus.order)
+
+
+def _next_order(corpus: Corpus, columns: Columns, live: BoolArray, dead: IntArray) -> Order:
+    changed = np.concatenate([dead, np.arange(corpus.size, len(live))])
+    if np.any((columns.sessions[changed] >= 0) & ~np.isnan(columns.positions[changed])):
+        return find_order(columns.sessions, columns.positions, live)
+    # Sorting all sessions of 100,000 memories takes longer than the rest of the patch.
+    return extended(corpus.order, len(live) - corpus.size)
 
 
 def _columns(batch: Batch, table: TermTable, names: Names) -> Columns:

@@ -34,12 +34,14 @@ def z_scores(values: Scores, among: Mask) -> Scores:
         chosen = chosen[~np.isnan(chosen)]
     if not len(chosen):
         return np.zeros_like(values)
-    mean = chosen.mean()
-    spread = float(np.sqrt(np.square(chosen - mean).mean()))
+    mean = float(chosen.mean())
+    result = values - mean
+    centred = result if chosen is values else chosen - mean
+    spread = float(np.sqrt(centred @ centred / len(centred)))
     # Rounding alone makes equal scores differ by some 1e-16 of their size; that is no evidence.
-    if spread <= 1e-9 * max(1.0, float(np.abs(chosen).max())):
+    if spread <= 1e-9 * max(1.0, abs(mean)):
         return np.zeros_like(values)
-    result = (values - mean) / spread
+    result /= spread
     if anything_unknown:
         result[unknown] = 0.0
     return result
@@ -69,7 +71,10 @@ def fuse(dense: Scores, lexical: Scores, identifiers: Scores, *, degree: float) 
         degree: how much the likely answers are code (`code_degree`).
     """
     weight = PROSE_DENSE_WEIGHT + CODE_DENSE_GAIN * degree
-    return weight * dense + (1 - weight) * lexical + IDENTIFIER_WEIGHT * degree * identifiers
+    fused = weight * dense
+    fused += (1 - weight) * lexical
+    fused += IDENTIFIER_WEIGHT * degree * identifiers
+    return fused
 
 
 def best_rows(scores: Scores, limit: int) -> NDArray[np.intp]:

@@ -24,7 +24,7 @@ STATISTICS_SAMPLE = 20_000
 KEYWORD_CANDIDATES = 200
 """Best rows by keyword that are scored fully beside those an index named."""
 
-SHARING_ROWS = 5_000
+SHARING_ROWS = 2_000
 """Best rows whose sessions share scores among neighbours: no session without one of them can still come first."""
 
 

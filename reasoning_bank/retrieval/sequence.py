@@ -66,6 +66,12 @@ def find_order(sessions: IntArray, positions: NDArray[np.float64], live: NDArray
     )
 
 
+def extended(order: Order, count: int) -> Order:
+    """The same order among `count` more rows that have no place in a session."""
+    nobody = np.full(count, -1, np.int64)
+    return replace(order, before=np.append(order.before, nobody), after=np.append(order.after, nobody))
+
+
 def smoothed(dense: Scores, order: Order, norms: NDArray[np.float32]) -> Scores:
     """Cosines against vectors smoothed by their neighbours: the same as normalising x + .35 (before + after).
 

@@ -47,6 +47,9 @@ _CODE_CHARACTERS = re.compile(r"[(){}\[\]=_<>;:/\\.#@|*+&%$\"`]")
 # Nothing people write as one word is longer; a base64 blob must not cost a stemmer run over 64 KiB.
 _LONGEST_WORD = 64
 _SHORTEST_IDENTIFIER = 4
+_FIRST_LINE = 300
+# No model reads further, and 64 KiB of words never seen before take half a second to stem.
+_QUERY_READ = 4_000
 LONGEST_TITLE = 8
 """Words up to which a title can link memories: longer ones are sentences, which nobody repeats word for word."""
 PHRASE_BASE = 0x9E3779B97F4A7C15
@@ -123,7 +126,7 @@ def analyse(item: MemoryItem) -> Terms:
 
 def analyse_query(text: str) -> Terms:
     """The terms of a query: words and pairs of its main line, identifiers of all of it."""
-    line = main_line(text)
+    line = main_line(text)[:_QUERY_READ]
     return Terms(
         words=Counter(words(line)), pairs=Counter(pairs(line)), identifiers=dict.fromkeys(identifiers(text), 1)
     )
@@ -132,7 +135,7 @@ def analyse_query(text: str) -> Terms:
 def main_line(text: str) -> str:
     """The line that says what a text is about: of several lines the first (at most 300 characters), else the text."""
     lines = text.strip().splitlines()
-    return lines[0].strip()[:300] if len(lines) > 1 else text.strip()
+    return lines[0].strip()[:_FIRST_LINE] if len(lines) > 1 else text.strip()
 
 
 def words(text: str) -> list[str]:
