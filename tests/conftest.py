@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from reasoning_bank.embeddings.embedder import Embedder
+
+settings.register_profile("bank", deadline=None, derandomize=True)
+settings.load_profile("bank")
+"""No wall clock decides a test, and a run finds what the last one found; --hypothesis-profile=default explores."""
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 KEPT = {"REASONING_BANK_EVAL_DATA", "REASONING_BANK_ASSETS_DIR"}

@@ -103,7 +103,7 @@ def test_commands_of_the_readme_run(without_model: dict[str, str]) -> None:
             arguments = [part.strip('"') for part in re.findall(r'"[^"]*"|\S+', line)[1:]]
             done = subprocess.run(
                 [sys.executable, "-m", "reasoning_bank", *arguments],
-                capture_output=True, text=True, env=without_model, timeout=60, check=False, encoding="utf-8",
+                capture_output=True, encoding="utf-8", env=without_model, timeout=60, check=False,
             )  # fmt: skip
             assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
@@ -118,7 +118,7 @@ def test_python_of_the_readme_runs(without_model: dict[str, str]) -> None:
     (code,) = blocks("python")
     done = subprocess.run(
         [sys.executable, "-c", code],
-        capture_output=True, text=True, env=without_model, timeout=60, check=False, encoding="utf-8",
+        capture_output=True, encoding="utf-8", env=without_model, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Derive a key from the content" in done.stdout
@@ -196,6 +196,6 @@ def test_the_changelog_has_a_place_for_what_is_not_released() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="make is not there")
 def test_every_make_target_parses() -> None:
     done = subprocess.run(
-        ["make", "-n", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=30
+        ["make", "-n", "help"], cwd=REPOSITORY, capture_output=True, encoding="utf-8", check=False, timeout=30
     )
     assert done.returncode == 0, done.stderr

@@ -55,7 +55,9 @@ def relative(path: Path) -> str:
 
 
 def tracked(*patterns: str) -> list[Path]:
-    done = subprocess.run(["git", "ls-files", *patterns], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "ls-files", *patterns], cwd=REPOSITORY, capture_output=True, encoding="utf-8", check=False
+    )
     if done.returncode:
         pytest.skip("not a git checkout")
     return [path for line in done.stdout.splitlines() if (path := REPOSITORY / line).is_file()]
@@ -203,7 +205,7 @@ def test_public_names_say_the_same_to_a_type_checker() -> None:
 
 def modules_loaded_by(code: str) -> set[str]:
     report = f"{code}\nimport sys\nprint('LOADED', *[name for name in sys.modules if '.' not in name])"
-    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, encoding="utf-8", check=True, timeout=60)
     return set(done.stdout.split("LOADED", 1)[1].split())
 
 

@@ -196,7 +196,7 @@ def test_reading_settings_loads_nothing_heavy() -> None:
         "import sys, reasoning_bank.settings as s; s.load_settings();"
         "print([m for m in ('numpy', 'torch', 'chromadb', 'onnxruntime', 'sqlalchemy', 'mcp') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True, timeout=30)
     assert done.stdout.strip() == "[]"
 
 
