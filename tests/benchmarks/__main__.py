@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("batch_embedding", "latency")
+NAMES = ("batch_embedding", "cold_start", "latency")
 
 
 def main(arguments: list[str]) -> None:

@@ -37,7 +37,7 @@ async def fill(directory: Path, size: int) -> None:
             await bank.store_many(WORKSPACE, [imported(number) for number in numbers])
         await bank.wait_until_searchable(timeout_s=3600)
         if size > EMBEDDED:
-            vary(bank.database, EMBEDDED, size)
+            vary(bank.rooms.database, EMBEDDED, size)
     done.touch()
 
 
@@ -74,7 +74,8 @@ def vary(database: Database, start: int, end: int) -> None:
         rows = list(_noisy(kept, stored, model, rng))
 
         def write(connection: Any, kept: list[Memory] = kept, rows: list[EmbeddingRow] = rows) -> None:
-            traces.insert(connection, [_trace(memory) for memory in kept])
+            for memory in kept:
+                traces.insert(connection, _trace(memory))
             memories.insert(connection, kept, [analyse(memory.item) for memory in kept])
             embeddings.put(connection, rows)
 

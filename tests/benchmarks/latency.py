@@ -9,10 +9,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import anyio
 import psutil
@@ -44,6 +45,10 @@ class Bank(Protocol):
         """Store a new lesson, distilled by the caller."""
         ...
 
+    def cpu_s(self) -> float:
+        """Processor seconds that the process with the bank has taken, background work included."""
+        ...
+
 
 class OverMcp:
     """Calls through the official client."""
@@ -67,6 +72,10 @@ class OverMcp:
             "store_trace", {"task": made.task, "outcome": "success", "memories": drafts, "workspace": WORKSPACE}
         )
 
+    def cpu_s(self) -> float:
+        """Of the server."""
+        return sum(sum(child.cpu_times()[:2]) for child in _children())
+
     async def performance(self) -> Any:
         """What the server itself measured."""
         contents: Any = (await self.client.read_resource("bank://performance")).contents[0]
@@ -74,9 +83,9 @@ class OverMcp:
 
     async def _call(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
         result = await self.client.call_tool(tool, arguments)
-        if result.is_error or not isinstance(result.structured_content, dict):
+        if result.is_error:
             raise RuntimeError(str(result.content))
-        return result.structured_content
+        return cast("dict[str, Any]", result.structured_content)
 
 
 class InProcess:
@@ -98,6 +107,10 @@ class InProcess:
         draft = MemoryItem(text="", title=made.title, description=made.description, content=made.content)
         await self.bank.store_trace(WORKSPACE, NewTrace(task=made.task, outcome="success"), memories=[draft])
 
+    def cpu_s(self) -> float:
+        """Of this process."""
+        return time.process_time()
+
 
 async def measure(directory: Path, size: int) -> dict[str, Any]:
     """All figures of one size."""
@@ -115,46 +128,47 @@ async def measure(directory: Path, size: int) -> dict[str, Any]:
 
 async def _figures(bank: Bank, size: int, *, seed: int) -> dict[str, Any]:
     asked = iter(questions(size, 1000, seed=seed))
-    cold = await one_by_one(bank.search, [next(asked)])
+    figures: dict[str, Any] = {}
+
+    async def phase(name: str, run: Awaitable[dict[str, float]]) -> None:
+        bank.stages.clear()
+        before = bank.cpu_s()
+        figures[name] = await run
+        cpu_s = bank.cpu_s() - before
+        figures[name]["cpu_ms_each"] = round(cpu_s * 1000 / figures[name]["n"], 2)
+        if bank.stages:
+            stages = {stage: statistics.median(s.get(stage, 0.0) for s in bank.stages) for stage in bank.stages[0]}
+            figures[name]["stages_p50_ms"] = {stage: round(value, 2) for stage, value in stages.items()}
+
+    await phase("search_first_after_ready", one_by_one(bank.search, [next(asked)]))
     await one_by_one(bank.search, [next(asked) for _ in range(20)])
-    bank.stages.clear()
-    warm = await one_by_one(bank.search, [next(asked) for _ in range(200)])
-    stages = {name: statistics.median(s.get(name, 0.0) for s in bank.stages) for name in bank.stages[0]}
+    await phase("search", one_by_one(bank.search, [next(asked) for _ in range(200)]))
     same = next(asked)
     await bank.search(same)
-    repeated = await one_by_one(bank.search, [same] * 100)
-    concurrent = await at_once(bank.search, [next(asked) for _ in range(400)], width=WIDTH)
+    await phase("search_repeated", one_by_one(bank.search, [same] * 100))
+    await phase("search_concurrent", at_once(bank.search, [next(asked) for _ in range(400)], width=WIDTH))
     first = NEW + seed * 10_000
     await one_by_one(bank.store, range(first, first + 5))
-    store = await one_by_one(bank.store, range(first + 5, first + 105))
-    stores = await at_once(bank.store, range(first + 105, first + 305), width=WIDTH)
-    after = await one_by_one(bank.search, [next(asked) for _ in range(20)])
-    return {
-        "search_first_after_ready": cold,
-        "search": warm,
-        "search_stages_p50_ms": {name: round(value, 2) for name, value in stages.items()},
-        "search_repeated": repeated,
-        "search_concurrent": concurrent,
-        "store": store,
-        "store_concurrent": stores,
-        "search_while_embedding_stores": after,
-    }
+    await phase("store", one_by_one(bank.store, range(first + 5, first + 105)))
+    await phase("store_concurrent", at_once(bank.store, range(first + 105, first + 305), width=WIDTH))
+    await phase("search_while_stores_are_embedded", one_by_one(bank.search, [next(asked) for _ in range(20)]))
+    return figures
 
 
 async def _embedding(bank: ReasoningBank, size: int) -> dict[str, float]:
     """What embedding one such question costs here and now, without anything around it."""
-    embedder = bank.embedder
+    embedder = bank.rooms.model.embedder
     asked = questions(size, 100, seed=3)
     taken: list[float] = []
     for question in asked:
         started = time.perf_counter()
-        await anyio.to_thread.run_sync(lambda text=question: embedder.encode([text], "query"))
+        await anyio.to_thread.run_sync(partial(embedder.encode, [question], "query"))
         taken.append(time.perf_counter() - started)
     return quantiles(taken)
 
 
 @asynccontextmanager
-async def _library(directory: Path) -> AsyncIterator[InProcess]:
+async def _library(directory: Path) -> AsyncGenerator[InProcess]:
     async with ReasoningBank(load_settings(data_dir=directory)) as open_bank:
         bank = InProcess(open_bank)
         await _until_semantic(bank)
@@ -162,7 +176,7 @@ async def _library(directory: Path) -> AsyncIterator[InProcess]:
 
 
 @asynccontextmanager
-async def _over_mcp(directory: Path, figures: dict[str, Any]) -> AsyncIterator[OverMcp]:
+async def _over_mcp(directory: Path, figures: dict[str, Any]) -> AsyncGenerator[OverMcp]:
     settings = load_settings()
     server = StdioServerParameters(
         command=sys.executable,
@@ -193,8 +207,12 @@ def _since(started: float) -> float:
 
 
 def _rss_mb() -> float:
-    """Resident memory of the server, our only child."""
-    return round(sum(child.memory_info().rss for child in psutil.Process().children(recursive=True)) / 2**20, 1)
+    return round(sum(child.memory_info().rss for child in _children()) / 2**20, 1)
+
+
+def _children() -> list[psutil.Process]:
+    """The server, our only child, and what it started."""
+    return psutil.Process().children(recursive=True)
 
 
 def main(arguments: Sequence[str]) -> None:
