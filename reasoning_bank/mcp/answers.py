@@ -109,7 +109,7 @@ def full_memory(memory: Memory) -> dict[str, JsonValue]:
         "session": item.session,
         "position": item.position,
         "time": item.time,
-        "metadata": dict(item.metadata),
+        "metadata": _visible(dict(item.metadata)),
         "counters": dict(counters(memory.counters)),
         "provenance": {
             **provenance(memory).model_dump(),
@@ -147,16 +147,16 @@ def whole_trace(trace: Trace) -> dict[str, JsonValue]:
     report = trace.report
     return {
         "id": trace.id,
-        "task": report.task,
+        "task": strip_invisible(report.task),
         "outcome": report.outcome,
-        "trajectory": report.trajectory,
+        "trajectory": _visible(report.trajectory),
         "tags": list(report.tags),
         "domain": report.domain,
         "external_id": report.external_id,
         "session": report.session,
         "actor": report.actor,
         "time": report.time,
-        "metadata": dict(report.metadata),
+        "metadata": _visible(dict(report.metadata)),
         "created_at": trace.created_at.isoformat(),
     }
 
@@ -164,7 +164,7 @@ def whole_trace(trace: Trace) -> dict[str, JsonValue]:
 def short_trace(trace: Trace) -> dict[str, JsonValue]:
     """Returns a trace as JSON; a long trajectory is replaced by its beginning and the address of the whole."""
     shown = whole_trace(trace)
-    text = json.dumps(trace.report.trajectory, ensure_ascii=False)
+    text = json.dumps(shown["trajectory"], ensure_ascii=False)
     if len(text) > TRAJECTORY_CHARACTERS:
         shown["trajectory"] = (
             f"{text[:TRAJECTORY_CHARACTERS]}… [{len(text):,} characters in all: read bank://traces/{trace.id}]"
@@ -175,6 +175,17 @@ def short_trace(trace: Trace) -> dict[str, JsonValue]:
 def compact_json(value: Mapping[str, Any]) -> str:
     """Returns JSON without blanks, characters as they are."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _visible(value: JsonValue) -> JsonValue:
+    """Returns JSON without the characters that only a model would read; what is stored keeps them."""
+    if isinstance(value, str):
+        return strip_invisible(value)
+    if isinstance(value, list):
+        return [_visible(part) for part in value]
+    if isinstance(value, dict):
+        return {strip_invisible(key): _visible(part) for key, part in value.items()}
+    return value
 
 
 def _line(text: str) -> str:

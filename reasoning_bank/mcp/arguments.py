@@ -7,16 +7,16 @@ texts would echo the value and a pydantic address; these name the field, the pro
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from types import NoneType, UnionType
-from typing import Any, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Union, cast, get_args, get_origin
 
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 Schema = dict[str, Any]
 MOST_PROBLEMS = 5
 LONGEST_NAME = 40
-_NOT_FOR_MODELS = frozenset({"title", "additionalProperties", "minLength"})
+_NOT_FOR_MODELS = frozenset({"title", "additionalProperties", "minLength", "maxLength"})
 """Schema keys that only repeat what a model sees anyway; what they say is checked and explained regardless."""
 
 _JSON_TYPES: dict[object, str] = {
@@ -46,6 +46,10 @@ _BOUNDS = {
     "less_than_equal": ("at most", "le"),
     "less_than": ("less than", "lt"),
 }
+
+
+Id = Annotated[str, Field(min_length=1, max_length=200)]
+"""An id of ours: far shorter, but a longer one would only be repeated in the error."""
 
 
 class Answer(BaseModel):

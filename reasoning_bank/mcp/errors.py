@@ -24,9 +24,17 @@ from reasoning_bank.errors import (
     UpstreamError,
 )
 
+LONGEST_TEXT = 3_000
+"""A hundred ids that are not found fit; an id of a megabyte is not sent back."""
+
 
 def explain(error: ReasoningBankError) -> str:
     """Returns the text about `error` that a client may read."""
+    text = _explain(error)
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}… [cut]"
+
+
+def _explain(error: ReasoningBankError) -> str:
     match error:
         case InputError() | PermissionDeniedError():
             return str(error)

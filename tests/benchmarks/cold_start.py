@@ -35,7 +35,10 @@ def echo(text: str) -> str:
 server.run()
 """
 ERAS = ("legacy", "modern")
-MODERN = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+MODERN: dict[str, object] = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
 LESSON = {
     "task": "The nightly import of a csv file with dates in several formats fails",
     "outcome": "success",

@@ -5,14 +5,14 @@ from typing import Annotated
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
-from reasoning_bank.mcp.arguments import Answer, Arguments
+from reasoning_bank.mcp.arguments import Answer, Arguments, Id
 from reasoning_bank.mcp.tool import Call, ToolSpec
 
 
 class ForgetArguments(Arguments):
     """Arguments of `forget_memory`."""
 
-    id: Annotated[str, Field(min_length=1)]
+    id: Id
     undo: bool = False
     workspace: Annotated[str | None, Field(min_length=1)] = None
 

@@ -6,14 +6,14 @@ from mcp.types import ToolAnnotations
 from pydantic import Field
 
 from reasoning_bank.mcp.answers import full_memory, genealogy, short_trace
-from reasoning_bank.mcp.arguments import Answer, Arguments
+from reasoning_bank.mcp.arguments import Answer, Arguments, Id
 from reasoning_bank.mcp.tool import Call, ToolSpec
 
 
 class GetArguments(Arguments):
     """Arguments of `get_memory`."""
 
-    ids: Annotated[list[str], Field(min_length=1, max_length=100)]
+    ids: Annotated[list[Id], Field(min_length=1, max_length=100)]
     workspace: Annotated[str | None, Field(min_length=1)] = None
 
 

@@ -6,14 +6,14 @@ from mcp.types import ToolAnnotations
 from pydantic import Field
 
 from reasoning_bank.mcp.answers import counters
-from reasoning_bank.mcp.arguments import Answer, Arguments
+from reasoning_bank.mcp.arguments import Answer, Arguments, Id
 from reasoning_bank.mcp.tool import Call, ToolSpec
 
 
 class RateArguments(Arguments):
     """Arguments of `rate_memory`."""
 
-    ids: Annotated[list[str], Field(min_length=1)]
+    ids: Annotated[list[Id], Field(min_length=1, max_length=100)]
     verdict: Literal["helped", "misled", "ignored"]
     note: str | None = None
     workspace: Annotated[str | None, Field(min_length=1)] = None

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from reasoning_bank.errors import InputError
 from reasoning_bank.mcp.answers import full_memory
-from reasoning_bank.mcp.arguments import Answer, Arguments, Part
+from reasoning_bank.mcp.arguments import Answer, Arguments, Id, Part
 from reasoning_bank.mcp.tool import Call, ToolSpec
 from reasoning_bank.mcp.tools.store_trace import DraftErrorContext
 
@@ -28,7 +28,7 @@ class Fields(Part):
 class UpdateArguments(Arguments):
     """Arguments of `update_memory`."""
 
-    id: Annotated[str, Field(min_length=1)]
+    id: Id
     fields: Fields
     workspace: Annotated[str | None, Field(min_length=1)] = None
 
