@@ -93,7 +93,7 @@ def _round(server: StdioServer, calls: "_Calls", rng: random.Random) -> list[flo
     # Four kills of five fall into the load, the others anywhere: opening, recovery, first call.
     first = rng.random() < 0.8 and _wait(server, answered)
     took = [time.perf_counter() - server.started] if first else []
-    time.sleep(rng.uniform(0.0, 0.35 if first else 2.5))
+    time.sleep(rng.uniform(0.0, 0.7 if first else 2.5))
     if server.process.poll() is not None:
         calls.ledger.fault(f"the server ended by itself with {server.process.returncode}")
     server.kill()
