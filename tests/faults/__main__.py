@@ -22,7 +22,7 @@ PARTS = ("kill", "share", "destroy")
 def main(arguments: Sequence[str]) -> int:
     """Run the parts asked for; 0 when nothing was lost, half written, hidden, locked or answered wrongly."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("--only", choices=PARTS, help="one part; by default all three")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=60.0)
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     environment = {"REASONING_BANK_EMBEDDINGS__BACKEND": options.backend}
     report: dict[str, Any] = {"machine": machine(), "options": vars(options)}
     clean = True
-    for part in options.parts:
+    for part in (options.only,) if options.only else PARTS:
         with tempfile.TemporaryDirectory(prefix=f"faults-{part}-", ignore_cleanup_errors=True) as directory:
             result = _run(part, Path(directory), options, environment)
         clean = clean and result.clean
