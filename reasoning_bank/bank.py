@@ -23,7 +23,7 @@ from reasoning_bank import diagnosis, reports
 from reasoning_bank.diagnosis import Check
 from reasoning_bank.errors import BusyError, InputError, NotFoundError, StorageError
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
-from reasoning_bank.opening import Clockwork, Rooms, clockwork, open_rooms
+from reasoning_bank.opening import Clockwork, Rooms, clockwork, count_now, open_rooms
 from reasoning_bank.records import (
     Compression,
     Counters,
@@ -238,7 +238,7 @@ class ReasoningBank:
 
     def count_tokens(self, text: str) -> int:
         """How many tokens a text takes; see `settings.compression.tokenizer`."""
-        return self.rooms.tokens.count(text)
+        return count_now(self.rooms.tokens, text)
 
     def context_block(self, found: Sequence[RetrievedMemory], *, token_budget: int) -> str:
         """Retrieved memories as a block ready to read, in at most `token_budget` tokens (0 for no limit)."""

@@ -30,16 +30,15 @@ from reasoning_bank.learning.editing import MemoryEditor
 from reasoning_bank.learning.recording import EMBED, TraceRecorder
 from reasoning_bank.privacy.redaction import Mode, Redactor
 from reasoning_bank.records import Memory
-from reasoning_bank.retrieval.meaning import QueryModel
+from reasoning_bank.retrieval.meaning import query_model
 from reasoning_bank.retrieval.postings import FloatArray
 from reasoning_bank.retrieval.retriever import RetrievalCaches, RetrievalOptions, Retriever
 from reasoning_bank.retrieval.usage import UsageLog
-from reasoning_bank.retrieval.workspaces import VectorSpace
 from reasoning_bank.settings import Settings
 from reasoning_bank.storage import facts, workspaces
 from reasoning_bank.storage.database import Database
 from reasoning_bank.storage.outbox import OutboxRow
-from reasoning_bank.text.tokens import TokenCounter, counter
+from reasoning_bank.text.tokens import TokenCounter, counter, estimate
 from reasoning_bank.vectors.chroma import ChromaDBAdapter
 from reasoning_bank.vectors.connection import Cloud, Server
 from reasoning_bank.vectors.indexer import Indexer
@@ -94,10 +93,13 @@ class Rooms:
     @cached_property
     def tasks(self) -> tuple[Guarded, ...]:
         """What runs as long as the bank is open."""
-        works = {"outbox": self.worker.run, "usage": self.usage.run}
+        works = {"outbox": self.worker.run, "usage": self.usage.run, "token ranks": self._load_ranks}
         if self.indexer is not None:
             works["vector index"] = self.indexer.run
         return tuple(Guarded(name, work) for name, work in works.items())
+
+    async def _load_ranks(self) -> None:
+        await anyio.to_thread.run_sync(self.tokens.load, abandon_on_cancel=True)
 
 
 async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack) -> Rooms:
@@ -173,9 +175,9 @@ def _retriever(
 ) -> Retriever:
     return Retriever(
         database=database,
-        model=lambda: query_model(models),
+        model=lambda: query_model(models.serving),
         caches=caches,
-        count_tokens=tokens.count,
+        count_tokens=partial(count_now, tokens),
         now=clock.now,
         index=index,
         options=RetrievalOptions(
@@ -187,13 +189,9 @@ def _retriever(
     )
 
 
-def query_model(models: ModelSwitch) -> QueryModel | None:
-    """The model whose vectors answer questions, as a search sees it; None while its identity is unknown."""
-    serving = models.serving
-    identity = serving.identity if serving else None
-    if serving is None or identity is None:
-        return None
-    return QueryModel(VectorSpace(identity.model_id, identity.dim), serving.wait_ready, serving.embed_queries)
+def count_now(tokens: TokenCounter, text: str) -> int:
+    """How many tokens a text takes; an estimate in the first second, so that no search waits for the ranks."""
+    return tokens.count(text) if tokens.ready else estimate(text)
 
 
 def _configured_model(settings: Settings, assets: Assets) -> RunningModel:

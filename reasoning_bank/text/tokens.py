@@ -79,6 +79,11 @@ class TokenCounter:
         self._count: Callable[[str], int] | None = None if ranks else estimate
         self._lock = threading.Lock()
 
+    @property
+    def ready(self) -> bool:
+        """Whether a count needs no loading first."""
+        return self._count is not None
+
     def load(self) -> None:
         """Read the ranks now (about half a second of CPU), so that the first count need not.
 
