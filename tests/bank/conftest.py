@@ -15,6 +15,7 @@ def settings(data_dir: Path) -> Settings:
         data_dir=data_dir,
         embeddings={"backend": "hashing"},
         vectors={"search": "exact"},
+        compression={"tokenizer": "estimated"},
         durability="process",
         background={"poll_s": 0.02},
     )
