@@ -1,5 +1,6 @@
 """The real process on real pipes: what it says, what it never says, and how it ends."""
 
+import contextlib
 import json
 import os
 import signal
@@ -73,8 +74,8 @@ class Process:
         return self.popen.returncode, [json.loads(line) for line in rest.splitlines()], self.stderr.read().decode()
 
 
-@pytest.fixture
-def process() -> Generator[Process]:
+@contextlib.contextmanager
+def running() -> Generator[Process]:
     started = Process()
     yield started
     started.popen.kill()
@@ -82,6 +83,21 @@ def process() -> Generator[Process]:
     for pipe in (started.popen.stdin, started.stdout, started.stderr):
         if pipe is not None:
             pipe.close()
+
+
+@pytest.fixture
+def process() -> Generator[Process]:
+    """A process of this test's own, which it may end."""
+    with running() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def talking() -> Generator[Process]:
+    """A process that has shaken hands and outlives what several tests say to it."""
+    with running() as started:
+        started.initialize()
+        yield started
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -107,11 +123,10 @@ def test_stdout_carries_the_protocol_only_whatever_prints(process: Process) -> N
         assert f"noise from {origin}" in stderr
 
 
-def test_a_child_process_cannot_eat_the_protocols_input(process: Process) -> None:
-    process.initialize()
-    process.search(1, "stdin")
-    process.search(2, "x")
-    assert {process.receive()["id"], process.receive()["id"]} == {1, 2}
+def test_a_child_process_cannot_eat_the_protocols_input(talking: Process) -> None:
+    talking.search(1, "stdin")
+    talking.search(2, "x")
+    assert {talking.receive()["id"], talking.receive()["id"]} == {1, 2}
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT, None], ids=["SIGTERM", "SIGINT", "end of input"])
@@ -162,15 +177,14 @@ def test_a_client_that_is_gone_ends_the_process_without_a_traceback(process: Pro
     assert b"Traceback" not in process.stderr.read()
 
 
-def test_every_line_that_may_be_a_request_is_answered(process: Process) -> None:
-    process.initialize()
-    process.send(b"garbage")
-    assert process.receive()["error"]["code"] == -32700
-    process.send(b"[]")
-    assert process.receive()["error"]["code"] == -32700
-    process.send(b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"retrieve_memory",'
+def test_every_line_that_may_be_a_request_is_answered(talking: Process) -> None:
+    talking.send(b"garbage")
+    assert talking.receive()["error"]["code"] == -32700
+    talking.send(b"[]")
+    assert talking.receive()["error"]["code"] == -32700
+    talking.send(b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"retrieve_memory",'
                  b'"arguments":{"task":"\\ud800"}}}')  # fmt: skip
-    assert process.receive() == {
+    assert talking.receive() == {
         "jsonrpc": "2.0",
         "id": 7,
         "error": {
@@ -178,19 +192,18 @@ def test_every_line_that_may_be_a_request_is_answered(process: Process) -> None:
             "message": "The message holds half of a UTF-16 pair (such as \\ud800), or is nested too deep",
         },
     }
-    process.send(b'{"jsonrpc":"2.0","id":8,"method":"tools/call","params":{"x":"' + b"y" * 70_000 + b'"}}')
-    answer = process.receive()
+    talking.send(b'{"jsonrpc":"2.0","id":8,"method":"tools/call","params":{"x":"' + b"y" * 70_000 + b'"}}')
+    answer = talking.receive()
     assert (answer["id"], answer["error"]["code"]) == (8, -32600)
     assert "65,536" in answer["error"]["message"]
-    process.search(9, "x")
-    assert process.receive()["id"] == 9
+    talking.search(9, "x")
+    assert talking.receive()["id"] == 9
 
 
-def test_fifty_megabytes_on_one_line_are_refused_and_not_held(process: Process) -> None:
-    process.initialize()
-    process.send(b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"x":"' + b"y" * 50_000_000 + b'"}}')
-    assert process.receive()["error"]["code"] == -32600
-    status = Path(f"/proc/{process.popen.pid}/status")
+def test_fifty_megabytes_on_one_line_are_refused_and_not_held(talking: Process) -> None:
+    talking.send(b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"x":"' + b"y" * 50_000_000 + b'"}}')
+    assert talking.receive()["error"]["code"] == -32600
+    status = Path(f"/proc/{talking.popen.pid}/status")
     if status.exists():
         peak_kb = int(next(line for line in status.read_text().splitlines() if "VmHWM" in line).split()[1])
         assert peak_kb < 150_000
