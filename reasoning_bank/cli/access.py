@@ -50,18 +50,20 @@ def create(
 
     settings = load()
     lifetime = None if days is None else timedelta(days=days)
+    chosen = workspace_of(settings, workspace)
     with open_bank(settings) as bank:
         made = bank.call(
             bank.bank.create_token,
-            workspace_of(settings, workspace),
+            chosen,
             name=name,
             scopes=scopes,
             lifetime=lifetime,
         )
     if as_json:
-        print_json({"id": made.id, "token": made.secret})
+        print_json({"id": made.id, "token": made.secret, "workspace": chosen})
     else:
         click.echo(made.secret)
+        click.echo(f"opens workspace {chosen} to {' and '.join(scopes)}; it is not shown again", err=True)
 
 
 @token_command.command("list")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import click
 
 from reasoning_bank.cli.options import LoadSettings, json_option, settings_options, workspace_of, workspace_option
+from reasoning_bank.errors import NotFoundError
 from reasoning_bank.records import JsonValue
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ def export_command(file: Path, *, workspace: str | None, as_json: bool, load: Lo
     from reasoning_bank.transfer.exporting import export_file
 
     with open_bank(load()) as bank, _target(file) as out:
+        _require(bank, workspace)
         report = export_file(bank.each(bank.bank.export_rows(workspace)), out)
     if str(file) == "-":
         return
@@ -137,6 +139,12 @@ def export_command(file: Path, *, workspace: str | None, as_json: bool, load: Lo
         print_json(cast("JsonValue", asdict(report)))
     else:
         click.echo(f"{report.memories} memories of {report.traces} traces written to {file}")
+
+
+def _require(bank: "OpenBank", workspace: str | None) -> None:
+    names = [str(row["name"]) for row in bank.call(bank.bank.workspaces)]
+    if workspace is not None and workspace not in names:
+        raise NotFoundError(f"no workspace {workspace!r}; there are: {', '.join(names) or 'none'}")
 
 
 @contextmanager

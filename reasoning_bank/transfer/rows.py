@@ -95,7 +95,8 @@ def implied_report(items: Sequence[MemoryItem]) -> NewTrace:
 
 def _decode(line: bytes) -> JsonValue:
     try:
-        return json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+        # A byte order mark is what some editors put before the first line.
+        return json.loads(line.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise InputError(f"not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:

@@ -126,6 +126,13 @@ def test_export_without_a_file_writes_only_rows_to_standard_output(run: Run, row
     assert [json.loads(line)["id"] for line in out.splitlines()] == ["a", "b", "c"]
 
 
+def test_export_of_a_workspace_that_is_not_there_names_those_that_are(run: Run, rows: Path, tmp_path: Path) -> None:
+    run("import", rows, "-w", "w", "--no-wait")
+    code, _, err = run("export", tmp_path / "out.jsonl", "-w", "v")
+    assert (code, err) == (1, "error: no workspace 'v'; there are: w\n")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
 def test_secrets_in_imported_rows_never_reach_the_bank(run: Run, tmp_path: Path) -> None:
     secret = "AKIAIOSFODNN7EXAMPLQ"
     row = {"id": "a", "text": f"use {secret}", "metadata": {"note": secret, "content": secret}}

@@ -70,6 +70,10 @@ def test_a_session_without_turns_has_no_order_and_stays_metadata() -> None:
     assert (row.memory.item.session, row.memory.item.metadata) == (None, {"session": 3})
 
 
+def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_the_row() -> None:
+    assert item_of(b"\xef\xbb\xbf" + line() + b"\r\n") == item_of(line())
+
+
 def test_a_numeric_id_is_its_text() -> None:
     assert item_of(line(id=12)).external_id == "12"
 
