@@ -146,8 +146,8 @@ class Workspaces:
             seq = changes.last_seq(connection, workspace)
             kept.matrix = VectorMatrix(space.dim if space else 1)
             corpus = _loaded(connection, workspace, kept.matrix, space)
-            if old is not None:
-                self._forget(workspace, old.corpus.names.ids)
+            # Nobody watched the changes of a workspace that was not kept: what is cached of it may be outdated.
+            self._memories.clear(workspace)
             return Picture(corpus, seq, version, space)
         if not changed:
             return Picture(old.corpus, old.seq, version, space)

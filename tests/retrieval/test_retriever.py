@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from reasoning_bank.errors import InputError, ModelUnavailableError
 from reasoning_bank.records import ErrorContext, Memory, MemoryItem, Query
 from reasoning_bank.retrieval.meaning import QueryModel
+from reasoning_bank.retrieval.retriever import RetrievalOptions
 from reasoning_bank.storage import memories
 from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.fields import content_hash
@@ -34,6 +35,23 @@ async def test_nothing_relevant_is_said_and_counted(bank: SmallBank) -> None:
     assert retrieval.memories == ()
     assert retrieval.context == ""
     assert retrieval.below_floor == 2
+
+
+async def test_a_workspace_that_was_not_watched_is_read_anew(bank: SmallBank) -> None:
+    (changed,) = await bank.store("w", DATABASE)
+    await bank.store("v", COOKING)
+    retriever = bank.retriever(options=RetrievalOptions(workspaces=1))
+    await found(retriever, "w", Query("reindex", min_score=0))
+    await found(retriever, "v", Query("bread", min_score=0))
+    item = replace(DATABASE, title="Reindex twice")
+
+    def change(connection: Connection) -> None:
+        memory = memories.by_ids(connection, "w", [changed])[changed]
+        memories.update(connection, replace(memory, item=item, content_hash=content_hash(item)), analyse(item))
+
+    await bank.database.write(change)
+    (retrieved,) = (await retriever.retrieve("w", Query("reindex", min_score=0))).memories
+    assert retrieved.memory.item.title == "Reindex twice"
 
 
 async def test_an_empty_workspace_answers_nothing(bank: SmallBank) -> None:
