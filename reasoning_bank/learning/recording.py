@@ -190,7 +190,9 @@ class TraceRecorder:
             raise InputError(f"idempotency_key {call.key!r} already has other memories: send a new key")
         stored = self._store_items(connection, call, answer.trace_id)
         if fresh := [memory.id for memory in stored if memory.id is not None]:
-            old = [memory.id for memory in answer.memories if memory.id is not None and memory.id not in fresh]
+            # Only what this trace made: one it was merged into is another trace's, and is not ours to hide.
+            made = [memory.id for memory in answer.memories if memory.action == "created"]
+            old = [id_ for id_ in made if id_ is not None and id_ not in fresh]
             memories.supersede(connection, call.workspace, old, fresh[0], self._now())
         result = StoreResult(answer.trace_id, (*stored, *call.refused), "client", call.key)
         self._remember(connection, call, result)
