@@ -11,7 +11,7 @@ from reasoning_bank.errors import NotFoundError, StorageError
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.opening import Rooms
 from reasoning_bank.records import Genealogy, JsonValue, Memory, MemoryDetail, Trace
-from reasoning_bank.storage import memories, outbox, traces, workspaces
+from reasoning_bank.storage import embeddings, memories, outbox, traces, workspaces
 
 Kind = Literal["workspace", "tag", "domain", "memory", "trace"]
 Json = dict[str, JsonValue]
@@ -65,7 +65,7 @@ def workspace_rows(connection: Connection) -> list[Json]:
             "name": space.name,
             "privacy_mode": space.privacy_mode,
             "created_at": space.created_at.isoformat(),
-            **_counts(connection, space.name, None),
+            **_counts(connection, space.name),
         }
         for space in workspaces.listing(connection)
     ]
@@ -73,8 +73,7 @@ def workspace_rows(connection: Connection) -> list[Json]:
 
 async def stats(rooms: Rooms, monitor: PerformanceMonitor, workspace: str, *, now: datetime) -> Json:
     """Counts of a workspace, and of this process: model, background work, index, caches, latencies."""
-    model_id = _model_id(rooms)
-    counts = await rooms.database.read(lambda c: _counts(c, workspace, model_id))
+    counts = await rooms.database.read(lambda c: _counts(c, workspace))
     return {
         "workspace": workspace,
         **counts,
@@ -120,8 +119,9 @@ def _part(well: bool, reason: str) -> Json:
     return {"status": "ok"} if well else {"status": "degraded", "reason": reason}
 
 
-def _counts(connection: Connection, workspace: str, model_id: str | None) -> Json:
-    counts = workspaces.counts(connection, workspace, model_id=model_id)
+def _counts(connection: Connection, workspace: str) -> Json:
+    # The model whose vectors answer, whether or not this process can open it.
+    counts = workspaces.counts(connection, workspace, model_id=embeddings.active_model(connection))
     return cast("Json", asdict(counts))
 
 

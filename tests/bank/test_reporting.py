@@ -45,6 +45,13 @@ async def test_every_operation_moves_its_own_counters(bank: ReasoningBank) -> No
     assert stats["model"]["status"] == "ready"
 
 
+async def test_the_list_of_workspaces_tells_how_many_memories_are_embedded(bank: ReasoningBank) -> None:
+    await _stored(bank)
+    await bank.wait_until_searchable(timeout_s=5)
+    (space,) = await bank.workspaces()
+    assert (space["name"], space["memories"], space["embedded"]) == ("w", 1, 1)
+
+
 async def test_uses_are_counted_when_the_bank_closes(settings: Settings) -> None:
     async with ReasoningBank(settings) as bank:
         memory_id = await _stored(bank)
