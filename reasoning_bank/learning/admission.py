@@ -6,16 +6,18 @@ Sizes are checked on what the caller sent; an error names the field, its size an
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from reasoning_bank.errors import InputError
 from reasoning_bank.privacy.doors import redact_record
 from reasoning_bank.privacy.redaction import Redactor
-from reasoning_bank.records import JsonValue, MemoryItem, NewTrace
+from reasoning_bank.records import EventTime, JsonValue, MemoryItem, NewTrace, Origin, Outcome, Trust
 from reasoning_bank.text.sanity import clean_json, clean_text, required_text
 
 TAG_CHARACTERS = 100
 NAME_CHARACTERS = 500
-"""Domain, difficulty, actor, session and external id are names, not texts."""
+"""Domain, difficulty, actor, session, external id and time are names, not texts."""
+_LARGEST_NUMBER = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ def admitted_trace(report: NewTrace, *, limits: Limits, redactor: Redactor) -> N
     if report.trajectory is not None:
         clean_json(report.trajectory, "trajectory")
         _within(_size(report.trajectory), limits.trajectory_bytes, "trajectory")
+    _check_one_of(report.outcome, get_args(Outcome), "outcome")
+    _check_time(report.time, "time")
     _check_metadata(report, limits, "metadata")
     for name in ("domain", "external_id", "session", "actor"):
         _check_name(getattr(report, name), name)
@@ -57,6 +61,10 @@ def admitted_item(item: MemoryItem, *, limits: Limits, redactor: Redactor, field
     for name, text in texts.items():
         clean_text(text, f"{field}.{name}")
     _within(sum(map(_size, texts.values())), limits.memory_bytes, field)
+    _check_one_of(item.outcome, get_args(Outcome), f"{field}.outcome")
+    _check_one_of(item.origin, get_args(Origin), f"{field}.origin")
+    _check_one_of(item.trust, get_args(Trust), f"{field}.trust")
+    _check_time(item.time, f"{field}.time")
     _check_metadata(item, limits, f"{field}.metadata")
     for name in ("domain", "difficulty", "external_id", "session", "actor"):
         _check_name(getattr(item, name), f"{field}.{name}")
@@ -72,6 +80,19 @@ def _size(value: JsonValue) -> int:
 def _within(size: int, limit: int, field: str) -> None:
     if size > limit:
         raise InputError(f"{field} is {size} bytes, the limit is {limit}: send a shorter one")
+
+
+def _check_one_of(value: str, allowed: Sequence[str], field: str) -> None:
+    # A type says so already, but a caller in Python may not check types, and a search cannot read another word.
+    if value not in allowed:
+        raise InputError(f"{field} is {str(value)[:40]!r}: send one of {', '.join(allowed)}")
+
+
+def _check_time(value: EventTime, field: str) -> None:
+    if isinstance(value, str):
+        _check_name(value, field)
+    elif value is not None and not abs(value) < _LARGEST_NUMBER:
+        raise InputError(f"{field} is a number out of range: send ISO 8601 text or an order number below 2**63")
 
 
 def _check_metadata(record: NewTrace | MemoryItem, limits: Limits, field: str) -> None:

@@ -1,9 +1,9 @@
 """Changes of single memories, by id: new words, forgetting, and bringing back."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import Connection
 
@@ -19,6 +19,9 @@ from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.fields import content_hash
 
 EDITABLE = ("title", "description", "content", "tags", "domain", "difficulty", "outcome", "error_context")
+_TEXTS = ("title", "description", "content")
+_EMPTY: Mapping[str, object] = {**dict.fromkeys(_TEXTS, ""), "tags": (), "outcome": "unknown"}
+_CONTEXT = tuple(field.name for field in fields(ErrorContext))
 
 
 class MemoryEditor:
@@ -38,7 +41,7 @@ class MemoryEditor:
         self._now = now
 
     def update(self, workspace: str, id_: str, changes: Mapping[str, JsonValue]) -> Memory:
-        """The memory with new values of some of the `EDITABLE` fields; what is left out stays.
+        """The memory with new values of some of the `EDITABLE` fields; what is left out stays, None empties a field.
 
         Raises:
             NotFoundError: this workspace has no such memory.
@@ -47,10 +50,11 @@ class MemoryEditor:
         if unknown := sorted(set(changes) - set(EDITABLE)):
             raise InputError(f"cannot change {', '.join(unknown)}: send some of {', '.join(EDITABLE)}")
         redactor = self._redactor(workspace)
+        typed = {name: _typed(name, value) for name, value in changes.items()}
 
         def change(connection: Connection) -> Memory:
             memory = _existing(connection, workspace, id_)
-            item = replace(memory.item, **_typed(changes))
+            item = replace(memory.item, **typed)
             if memory.item.origin != "import":
                 trace = traces.by_id(connection, workspace, memory.trace_id)
                 task = trace.report.task if trace else ""
@@ -93,13 +97,26 @@ def _existing(connection: Connection, workspace: str, id_: str) -> Memory:
     return found
 
 
-def _typed(changes: Mapping[str, JsonValue]) -> dict[str, object]:
-    typed: dict[str, object] = dict(changes)
-    if isinstance(tags := changes.get("tags"), list):
-        typed["tags"] = tuple(cast("list[str]", tags))
-    if isinstance(context := changes.get("error_context"), dict):
-        typed["error_context"] = ErrorContext(**cast("dict[str, str]", context))
-    return {
-        name: "" if value is None and name in ("title", "description", "content") else value
-        for name, value in typed.items()
-    }
+def _typed(name: str, value: JsonValue) -> Any:
+    """The value of a field as a memory item holds it."""
+    if value is None:
+        return _EMPTY.get(name)
+    if name == "tags":
+        if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+            raise InputError("tags must be a list of texts")
+        return tuple(cast("list[str]", value))
+    if name == "error_context":
+        return _error_context(value)
+    if not isinstance(value, str):
+        raise InputError(f"{name} must be text")
+    return value
+
+
+def _error_context(value: JsonValue) -> ErrorContext:
+    if (
+        not isinstance(value, dict)
+        or not all(isinstance(text, str) for text in value.values())
+        or value.keys() - _CONTEXT
+    ):
+        raise InputError(f"error_context must be an object of texts with some of {', '.join(_CONTEXT)}")
+    return ErrorContext(**cast("dict[str, str]", value))
