@@ -111,7 +111,15 @@ async def test_dates_of_any_age_are_answered(client: Client) -> None:
     await stored(client)
     for since, count in (("0001-01-01", 1), ("1970-01-01T00:00:00+23:59", 1), ("9999-12-31T23:59:59Z", 0)):
         assert len((await answer(client, "retrieve_memory", task=TASK, since=since))["memories"]) == count
-    for wrong in ("yesterday", "2026-13-01", "1e9", "", "9" * 50):
+    for wrong in (
+        "yesterday",
+        "2026-13-01",
+        "1e9",
+        "",
+        "9" * 50,
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-12:00",
+    ):
         assert "`since` is no ISO 8601 time" in await refused(client, "retrieve_memory", task=TASK, since=wrong)
 
 

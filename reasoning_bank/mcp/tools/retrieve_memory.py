@@ -90,9 +90,9 @@ def _instant(value: str | None, name: str) -> datetime | None:
         return None
     try:
         instant = datetime.fromisoformat(value)
-    except ValueError:
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):  # the first and the last day of the calendar have no UTC in every zone
         raise InputError(f"`{name}` is no ISO 8601 time: send one such as 2026-05-07 or 2026-05-07T13:00:00Z") from None
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
 def _within_budget(call: Call, retrieval: Retrieval, query: Query, *, full: bool) -> RetrieveAnswer:
