@@ -31,6 +31,9 @@ from reasoning_bank.vectors.index import Candidates, VectorIndex
 _SPARE = 16
 """Places ranked beyond k, for copies and memories forgotten meanwhile."""
 _LONGEST_TAIL = 5_000
+_MORE_PLACES = 8
+_MOST_RANKED = 4_096
+"""Places ranked for an answer whose best are copies: a chat may say "ok, thanks" a thousand times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +156,7 @@ class Retriever:
         picture = self._workspaces.current(connection, asked.workspace, asked.space)
         watch.lap("refresh")
         near = _near(connection, asked, picture)
-        ranked = self._ranked(connection, asked, picture, near=near, watch=watch)
-        selection = self._selection(connection, asked, picture, ranked)
-        watch.lap("reading")
+        selection = self._best(connection, asked, picture, near=near, watch=watch)
         context = context_block(selection.memories, budget=asked.query.token_budget, count_tokens=self._count_tokens)
         watch.lap("context")
         return Retrieval(
@@ -167,8 +168,29 @@ class Retriever:
             timings_ms=watch.finished(),
         )
 
-    def _ranked(
+    def _best(
         self, connection: Connection, asked: _Asked, picture: Picture, *, near: IntArray | None, watch: Stopwatch
+    ) -> Selection:
+        query = asked.query
+        limit = query.k + len(query.exclude_ids) + _SPARE
+        while True:
+            ranked = self._ranked(connection, asked, picture, near=near, limit=limit, watch=watch)
+            selection = self._selection(connection, asked, picture, ranked)
+            watch.lap("reading")
+            is_full = len(selection.memories) + selection.below_floor >= query.k
+            if is_full or len(ranked.rows) < limit or limit > _MOST_RANKED:
+                return selection
+            limit *= _MORE_PLACES
+
+    def _ranked(
+        self,
+        connection: Connection,
+        asked: _Asked,
+        picture: Picture,
+        *,
+        near: IntArray | None,
+        limit: int,
+        watch: Stopwatch,
     ) -> Ranked:
         corpus, query = picture.corpus, asked.query
         scope = find_scope(corpus, query, self._now())
@@ -179,7 +201,6 @@ class Retriever:
             found = self._workspaces.read(connection, asked.workspace, [memory_id], picture=picture)
             return found[memory_id].item.text if memory_id in found else ""
 
-        limit = query.k + len(query.exclude_ids) + _SPARE
         return rank(corpus, question, scope, limit=limit, text_of=text_of, watch=watch)
 
     def _selection(self, connection: Connection, asked: _Asked, picture: Picture, ranked: Ranked) -> Selection:

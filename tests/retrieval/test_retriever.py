@@ -61,6 +61,14 @@ async def test_an_empty_workspace_answers_nothing(bank: SmallBank) -> None:
     assert retrieval.path == "none"
 
 
+async def test_many_copies_do_not_hide_the_others(bank: SmallBank) -> None:
+    copies = [MemoryItem("ok, thanks for the login fix")] * 60
+    ids = await bank.store("w", *copies, DATABASE, COOKING, LOGIN)
+    retrieved = await found(bank.retriever(), "w", Query("ok, thanks for the login fix", k=4, min_score=0))
+    assert retrieved[0] == ids[0]
+    assert sorted(retrieved[1:]) == sorted(ids[-3:])
+
+
 async def test_no_more_than_k_and_no_fewer_than_there_are(bank: SmallBank) -> None:
     await bank.store("w", DATABASE, COOKING, LOGIN)
     retriever = bank.retriever()
