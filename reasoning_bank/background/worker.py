@@ -147,17 +147,19 @@ class OutboxWorker:
 
     async def _claimed(self, kind: str) -> list[OutboxRow]:
         now = self._now()
-        rows = await self._database.write(
-            lambda conn: outbox.claim(
-                conn,
-                self._owner,
-                now=now,
-                lease_s=self._lease_s,
-                kinds=[kind],
-                limit=self._batch,
-                max_attempts=self._max_attempts,
+        # A write goes on when its caller is cancelled: rows that nobody knows of would stay leased.
+        with anyio.CancelScope(shield=True):
+            rows = await self._database.write(
+                lambda conn: outbox.claim(
+                    conn,
+                    self._owner,
+                    now=now,
+                    lease_s=self._lease_s,
+                    kinds=[kind],
+                    limit=self._batch,
+                    max_attempts=self._max_attempts,
+                )
             )
-        )
         self._held.update(row.seq for row in rows)
         return rows
 

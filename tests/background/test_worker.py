@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from reasoning_bank.background import OutboxWorker
 from reasoning_bank.background.worker import Handler
@@ -225,6 +227,30 @@ async def test_cancelling_gives_unfinished_work_back_at_once(database: Database,
     async with running(other):
         assert await other.drain(WAIT_S)
     assert done.batches == [["a"]]
+
+
+async def test_cancelling_while_work_is_being_taken_leaves_none_leased(database: Database, clock: Clock) -> None:
+    claiming, may_claim = threading.Event(), threading.Event()
+
+    def blocks(_: Connection) -> None:
+        claiming.set()
+        assert may_claim.wait(WAIT_S)
+
+    async def hangs(_: Sequence[OutboxRow]) -> None:
+        await asyncio.Event().wait()
+
+    await enqueue(database, clock, "a")
+    blocked = asyncio.ensure_future(database.write(blocks))
+    await asyncio.to_thread(claiming.wait, WAIT_S)
+    task = asyncio.ensure_future(worker(database, clock, {"embed": hangs}).run())
+    # The claim is the only write that can wait behind the one that is held.
+    await until(lambda: asyncio.sleep(0, database._ready().writer._jobs.qsize() > 0))
+    task.cancel()
+    await asyncio.sleep(0)
+    may_claim.set()
+    await asyncio.wait({task, blocked}, timeout=WAIT_S)
+    await database.write(lambda _: None)  # after the claim, which went on
+    assert await counts(database, clock) == (1, 0, 0)
 
 
 async def test_long_work_keeps_its_lease_by_heartbeats(database: Database, clock: Clock) -> None:
