@@ -11,6 +11,9 @@ from reasoning_bank.errors import InputError
 from reasoning_bank.records import Compression, CompressionStep
 from reasoning_bank.text.tokens import TokenCounter
 
+MOST_LITERALS: Final = 100
+"""Literals a call may preserve: each is looked for in the whole prompt, which may have megabytes."""
+
 _ROUNDS: Final = 16
 # A result this close to its budget is not tried to be filled further.
 _UNUSED_SHARE: Final = 0.01
@@ -69,13 +72,16 @@ class PromptCompressor:
             preserve: literals that stay wherever they occur, with the words around their ends.
 
         Raises:
-            InputError: the prompt is empty, a number is out of its range, or what must be preserved is over budget.
+            InputError: the prompt is empty, a number is out of its range, there are more literals than
+                `MOST_LITERALS`, or what must be preserved is over budget.
         """
         most = self._max_tokens if max_tokens is None else max_tokens
         share = self._ratio if ratio is None else ratio
         _check(most, share)
         if not prompt.strip():
             raise InputError("prompt is empty: send the text to compress")
+        if len(preserve) > MOST_LITERALS:
+            raise InputError(f"preserve has {len(preserve)} literals, the limit is {MOST_LITERALS}: send fewer")
         before = self._tokenizer.count(prompt)
         budget = max(min(most, int(share * before)), 1)
         run = _Run(self._tokenizer, prompt, before, budget, tuple(preserve))

@@ -14,6 +14,7 @@ SMALL_MARK: Final = "…"
 # A mark that says how much was cut may take a quarter of a small budget, not more.
 _MARK_SHARE: Final = 4
 _SENTENCE_CHARS: Final = 100
+_OVERLAPPING: Final = 64
 _BLANK_RUN: Final = re.compile(r"\s*")
 
 
@@ -133,10 +134,13 @@ def occurrences(text: str, literals: Iterable[str]) -> list[Span]:
     """Return where any of the literals stands, sorted, overlapping ones joined."""
     found: list[Span] = []
     for literal in filter(None, literals):
+        # A long literal that overlaps itself, such as a ruler of dashes, is not looked for at each of its characters:
+        # that would take time by its length times the text's.
+        step = 1 if len(literal) <= _OVERLAPPING else len(literal)
         at = text.find(literal)
         while at >= 0:
             found.append((at, at + len(literal)))
-            at = text.find(literal, at + 1)
+            at = text.find(literal, at + step)
     joined: list[Span] = []
     for start, end in sorted(found):
         if joined and start < joined[-1][1]:

@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reasoning_bank.compression.compressor import PromptCompressor
+from reasoning_bank.compression.cutting import occurrences
 from reasoning_bank.compression.layout import regions
 from reasoning_bank.errors import InputError
 from reasoning_bank.records import Compression
@@ -124,6 +125,18 @@ def test_preserved_literals_stay_whatever_the_budget(compress: Callable[..., Com
     assert "ZX-81/99" in result.text
     assert "two  blanks" in result.text
     assert result.tokens_after <= 120
+
+
+def test_a_flood_of_literals_is_refused() -> None:
+    with pytest.raises(InputError, match="preserve has 101 literals, the limit is 100"):
+        PromptCompressor(tokenizer=counter("estimated")).compress(PROMPT, preserve=[f"x{n}" for n in range(101)])
+
+
+def test_a_long_literal_that_overlaps_itself_takes_no_more_than_linear_time() -> None:
+    ruler = "-" * 20_000
+    spans = occurrences(ruler * 50 + "\n", [ruler])
+    assert spans == [(start, start + len(ruler)) for start in range(0, 50 * len(ruler), len(ruler))]
+    assert occurrences("aaaa", ["aa"]) == [(0, 4)]
 
 
 def test_more_to_preserve_than_fits_is_an_error_with_both_numbers(compress: Callable[..., Compression]) -> None:
