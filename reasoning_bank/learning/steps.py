@@ -53,7 +53,11 @@ _LONG_THOUGHT: Final = 4_000
 
 def read_steps(trajectory: JsonValue) -> list[Step]:
     """Return the steps of a trajectory in order; empty when it holds nothing readable."""
-    return [step for step in _merged(_read(trajectory)) if step.thought or step.action or step.observation]
+    try:
+        return [step for step in _merged(_read(trajectory)) if step.thought or step.action or step.observation]
+    except RecursionError:
+        # The door bounds how deep a trajectory is nested, not the JSON that stands in its texts; no run is like that.
+        return []
 
 
 def _read(value: JsonValue) -> Iterator[Step]:

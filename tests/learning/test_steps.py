@@ -13,6 +13,13 @@ def test_nothing_readable_gives_no_steps(nothing: JsonValue) -> None:
     assert read_steps(nothing) == []
 
 
+def test_a_text_of_deeply_nested_json_gives_no_steps() -> None:
+    assert read_steps("[" * 900 + "]" * 900) == []
+    assert read_steps([{"action": "run", "observation": "[" * 100_000}]) == [
+        Step(action="run", observation="[" * 100_000)
+    ]
+
+
 def test_thought_action_observation_make_one_step_each() -> None:
     steps = read_steps(ROUNDING)
     assert len(steps) == 8
