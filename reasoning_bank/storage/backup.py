@@ -1,6 +1,8 @@
 """A copy of the bank that is whole, made while others write."""
 
+import os
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -20,7 +22,8 @@ def create(database_path: Path, target: Path) -> Path:
     """
     if target.exists():
         raise storage_error("io", f"There is a file {target.name!r} already")
-    partial = target.with_name(target.name + ".partial")
+    # Several processes may back up at once: each into a file of its own.
+    partial = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.partial")
     partial.unlink(missing_ok=True)
     try:
         directory.create_private(partial)

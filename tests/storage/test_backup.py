@@ -36,6 +36,13 @@ def test_a_backup_opens_as_a_bank(database: Database, tmp_path: Path) -> None:
     assert found == {"m1": memory("m1"), "m2": memory("m2")}
 
 
+def test_an_unfinished_backup_of_another_process_is_left_alone(database: Database, tmp_path: Path) -> None:
+    theirs = tmp_path / "bank.bak.partial"
+    theirs.write_text("half")
+    backup.create(database.path, tmp_path / "bank.bak")
+    assert theirs.read_text() == "half"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
 def test_a_backup_is_private(database: Database, tmp_path: Path) -> None:
     target = backup.create(database.path, tmp_path / "bank.bak")

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,25 @@ def test_a_bank_that_was_migrated_meanwhile_is_left_alone(bank: Path, tmp_path: 
     assert upgraded(bank, versions(tmp_path)) is not None
     assert upgraded(bank, versions(tmp_path)) is None
     assert len(list(bank.parent.glob("*.bak"))) == 1
+
+
+def test_of_several_processes_one_migrates_and_the_others_find_it_done(
+    bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, create, others = versions(tmp_path), migration.backup.create, list[Future[Path | None]]()
+
+    def meanwhile(database_path: Path, target: Path) -> Path:
+        others.append(pool.submit(upgraded, database_path, directory))
+        wait(others, timeout=0.05)  # long enough for one that does not wait to come here, too
+        return create(database_path, target)
+
+    monkeypatch.setattr(migration.backup, "create", meanwhile)
+    with ThreadPoolExecutor() as pool:
+        copy = upgraded(bank, directory)
+        assert [other.result(5) for other in others] == [None]
+    assert copy is not None
+    assert (revision(bank), revision(copy)) == ("0002", "0001")
+    assert list(bank.parent.glob("*.bak")) == [copy]
 
 
 def test_a_failing_migration_leaves_the_bank_as_it_was_and_names_the_backup(bank: Path, tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """Brings an older bank to the schema of this program: a backup first, then one transaction."""
 
+import contextlib
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import datetime
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
+from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
 from reasoning_bank.errors import MigrationError
@@ -19,6 +21,8 @@ from reasoning_bank.storage.faults import translated
 logger = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
+# A backup and a migration of a gigabyte take minutes.
+_LONGEST_WAIT_S = 600.0
 
 
 def upgrade(
@@ -36,6 +40,23 @@ def upgrade(
     Raises:
         MigrationError: naming the backup; the bank is as it was.
     """
+    # Hosts start several servers at once: one backs up and migrates, the others find it done.
+    with _alone(path):
+        return _upgraded(path, busy_timeout_s, now=now, target=target, versions=versions)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Generator[None]:
+    try:
+        with FileLock(path.with_name(f"{path.name}.upgrade.lock"), timeout=_LONGEST_WAIT_S, mode=0o600):
+            yield
+    except Timeout as error:
+        raise MigrationError("Another process is bringing the bank up to date; try again", code="locked") from error
+
+
+def _upgraded(
+    path: Path, busy_timeout_s: float, *, now: Callable[[], datetime], target: str, versions: Path
+) -> Path | None:
     before = version.revision(path, busy_timeout_s=busy_timeout_s)
     if before == target:
         return None
