@@ -9,6 +9,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable
+from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -86,12 +87,14 @@ class _Connection:
         """Reads lines in a daemon thread: a blocked read cannot be cancelled and must not keep the process alive."""
 
         def read() -> None:
-            for line in read_lines(self._wire.read, self._limit):
-                message = parse(line, self._limit)
-                if message is not None:
-                    # Waiting for the result is the back-pressure: one line at a time enters the server.
-                    asyncio.run_coroutine_threadsafe(self._deliver(message), loop).result()
-            loop.call_soon_threadsafe(self.ended.set)
+            # The loop may be gone when the last line comes: the process is ending then.
+            with contextlib.suppress(RuntimeError, futures.CancelledError):
+                for line in read_lines(self._wire.read, self._limit):
+                    message = parse(line, self._limit)
+                    if message is not None:
+                        # Waiting for the result is the back-pressure: one line at a time enters the server.
+                        asyncio.run_coroutine_threadsafe(self._deliver(message), loop).result()
+                loop.call_soon_threadsafe(self.ended.set)
 
         threading.Thread(target=read, name="stdin", daemon=True).start()
 

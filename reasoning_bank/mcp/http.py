@@ -3,7 +3,6 @@
 import contextlib
 import ipaddress
 import logging
-import signal
 import socket
 from collections.abc import Callable, Generator
 from typing import Any, NoReturn
@@ -21,7 +20,7 @@ from reasoning_bank.mcp.auth import BearerGate, Grant, VerifyToken
 from reasoning_bank.mcp.logs import log_to_stderr
 from reasoning_bank.mcp.opening import BankOpening, OpenBank
 from reasoning_bank.mcp.server import build_server, open_configured_bank
-from reasoning_bank.mcp.stopping import DRAIN_S, STOP_SIGNALS, exit_now, exit_within
+from reasoning_bank.mcp.stopping import DRAIN_S, exit_now, exit_within, on_stop_signal
 from reasoning_bank.mcp.workspace import DEFAULT_WORKSPACE
 from reasoning_bank.settings import HttpSettings, Settings
 
@@ -184,13 +183,9 @@ class HttpServer(uvicorn.Server):
     def capture_signals(self) -> Generator[None]:
         """Turns stop signals into a bounded, clean stop."""
         # uvicorn's own raises the signal again after a clean stop, which turns exit code 0 into -15.
-        former = {number: signal.signal(number, self._asked_to_stop) for number in STOP_SIGNALS}
-        try:
+        with on_stop_signal(self._stop):
             yield
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
 
-    def _asked_to_stop(self, number: int, frame: Any) -> None:
+    def _stop(self) -> None:
         exit_within(DRAIN_S)
-        self.handle_exit(number, frame)
+        self.should_exit = True

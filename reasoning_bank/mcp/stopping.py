@@ -26,7 +26,9 @@ def on_stop_signal(stop: Callable[[], object]) -> Generator[None]:
     def handle(_number: int, _frame: FrameType | None) -> None:
         stop()
 
-    former = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
+    # What the parent made us ignore (nohup, a shell's background job) stays ignored.
+    taken = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    former = {number: signal.signal(number, handle) for number in taken}
     try:
         yield
     finally:

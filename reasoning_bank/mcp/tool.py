@@ -1,6 +1,7 @@
 """What every tool shares: checked arguments, one error mapping, a structured answer with a short text copy."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -78,6 +79,7 @@ class BankTool(Tool):
             checked = spec.arguments.model_validate(arguments)
         except ValidationError as error:
             raise ToolError(explain_arguments(error, spec.arguments, spec.name)) from None
+        started = time.perf_counter()
         try:
             caller = current_caller()
             caller.require(spec.access)
@@ -92,6 +94,7 @@ class BankTool(Tool):
         except Exception as error:
             # A bug: the SDK logs the traceback of this kind, and the client reads nothing of it.
             raise UnexpectedToolError(f"{spec.name} failed; the server's log says why") from error
+        logger.info("%s answered in %.1f ms", spec.name, (time.perf_counter() - started) * 1000)
         return CallToolResult(
             content=[TextContent(type="text", text=text)], structured_content=answer.model_dump(mode="json")
         )

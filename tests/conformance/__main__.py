@@ -59,7 +59,8 @@ def _install() -> None:
     stamp = MODULES / ".package-lock.json"
     if not stamp.exists() or stamp.stat().st_mtime < (HERE / "package.json").stat().st_mtime:
         # The two packages with install scripts are the ones that need theirs: node itself, and the Inspector.
-        subprocess.run([npm, "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"], cwd=HERE, check=True)
+        options = ("--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error")
+        subprocess.run([npm, "install", *options], cwd=HERE, check=True)
         stamp.touch()
 
 

@@ -1,6 +1,7 @@
 """A server process whose bank prints, forks, waits and stalls on demand: what the stdio runner must contain.
 
-Started by test_stdio.py as `python noisy_server.py DRAIN_SECONDS`.
+Started as `python noisy_server.py DRAIN_SECONDS` by test_stdio.py and as `python noisy_server.py http` by
+test_processes.py.
 """
 
 import atexit
@@ -13,14 +14,17 @@ from collections.abc import Sequence
 import anyio
 import anyio.to_thread
 
+from reasoning_bank.mcp.http import HttpServer, build_application, endpoint_url, listen
 from reasoning_bank.mcp.server import build_server
 from reasoning_bank.mcp.stdio import serve_stdio
+from reasoning_bank.mcp.stopping import exit_now
 from reasoning_bank.records import MemoryItem, NewTrace, Query, Retrieval, StoreResult
 from reasoning_bank.settings import load_settings
 from tests.mcp.standin import StandInBank
 
-print("noise before serving")
-atexit.register(print, "noise at exit")
+if sys.argv[1:] != ["http"]:  # over HTTP stdout is for people
+    print("noise before serving")
+    atexit.register(print, "noise at exit")
 
 
 class NoisyBank(StandInBank):
@@ -60,7 +64,17 @@ class NoisyBank(StandInBank):
         return await super().store_trace(workspace, trace, memories=memories, idempotency_key=idempotency_key)
 
 
+def over_http() -> None:
+    settings = load_settings(http={"port": 0})
+    listener = listen(settings.http)
+    print(endpoint_url(settings.http, listener), flush=True)
+    anyio.run(HttpServer(build_application(NoisyBank, settings)).serve, [listener])  # pyright: ignore[reportArgumentType]
+    exit_now(0)
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "http":
+        over_http()
     serve_stdio(
         load_settings(limits={"message_bytes": 65_536}),
         make_server=lambda settings: build_server(NoisyBank, settings),  # pyright: ignore[reportArgumentType]

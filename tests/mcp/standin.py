@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
 import anyio
@@ -76,6 +76,10 @@ class StandInBank:
             except anyio.get_cancelled_exc_class():
                 self.cancelled += 1
                 raise
+
+    @property
+    def rooms(self) -> Any:
+        return SimpleNamespace(tokens=SimpleNamespace(ready=True, exact=True))
 
     def count_tokens(self, text: str) -> int:
         return len(text.split())

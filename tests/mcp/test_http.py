@@ -64,6 +64,11 @@ def guarded() -> Settings:
     return load_settings(http={"port": 0, "auth": "required"})
 
 
+@pytest.fixture
+def everywhere() -> Settings:
+    return load_settings(http={"port": 0, "host": "0.0.0.0", "allowed_hosts": ("bank.example.com",)})
+
+
 def modern(method: str, **parameters: Any) -> tuple[dict[str, str], dict[str, Any]]:
     headers = JSON_HEADERS | {"mcp-protocol-version": "2026-07-28", "mcp-method": method}
     if "name" in parameters:
@@ -118,6 +123,24 @@ async def test_only_known_hosts_and_origins_are_served(bank: StandInBank, http_s
                     headers["origin"] = origin.format(port=port)
                 expected = host_status if host_status != 200 else origin_status
                 assert (await post(url, extra=headers)).status_code == expected, (host, origin)
+
+
+async def test_hosts_are_checked_on_every_address_too(bank: StandInBank, everywhere: Settings) -> None:
+    bank.tokens["good"] = token("w", "read")
+    async with serving(bank, everywhere) as url:
+        assert (await post(url)).status_code == 401
+        assert (await post(url, extra=bearer("good"))).status_code == 200
+        assert (await post(url, extra=bearer("good") | {"host": "evil.example"})).status_code == 421
+        assert (await post(url, extra=bearer("good") | {"host": "bank.example.com"})).status_code == 200
+
+
+async def test_what_is_read_is_private_and_what_is_listed_is_public(bank: StandInBank, http_settings: Settings) -> None:
+    async with serving(bank, http_settings) as url:
+        listed = (await post(url, "tools/list")).json()["result"]
+        extra = {"mcp-name": "bank://stats"}
+        found = (await post(url, "resources/read", extra=extra, uri="bank://stats")).json()["result"]
+    assert (listed["cacheScope"], listed["ttlMs"]) == ("public", 60_000)
+    assert (found["cacheScope"], found["ttlMs"]) == ("private", 0)
 
 
 async def test_bad_requests_have_their_codes(bank: StandInBank, http_settings: Settings) -> None:

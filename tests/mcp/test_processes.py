@@ -21,6 +21,7 @@ from mcp.client.stdio import stdio_client
 from tests.mcp.speaking import LESSON, TASK, answer, read, stored
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+NOISY = Path(__file__).parent / "noisy_server.py"
 SERVE = ["-m", "reasoning_bank", "serve"]
 BOUND_S = 30
 
@@ -103,9 +104,11 @@ def test_the_handshake_loads_nothing_heavy(environment: dict[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def serving(environment: dict[str, str], *arguments: str) -> Generator[tuple[subprocess.Popen[bytes], str]]:
+def serving(
+    environment: dict[str, str], *, command: list[str] | None = None
+) -> Generator[tuple[subprocess.Popen[bytes], str]]:
     process = subprocess.Popen(
-        [sys.executable, *SERVE, "--transport", "http", "--port", "0", *arguments],
+        [sys.executable, *(command or [*SERVE, "--transport", "http", "--port", "0"])],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
@@ -130,6 +133,26 @@ async def test_http_serves_both_eras_and_ends_cleanly(environment: dict[str, str
         assert process.wait(BOUND_S) == 0
         assert process.stderr is not None
         assert b"Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize(("task", "answered"), [("slow", True), ("forever", False)])
+async def test_a_call_in_flight_over_http_is_waited_for_but_not_forever(
+    environment: dict[str, str], task: str, answered: bool
+) -> None:
+    call = {"name": "retrieve_memory", "arguments": {"task": task}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    headers = {"accept": "application/json, text/event-stream"}
+    with serving(environment, command=[str(NOISY), "http"]) as (process, url):
+        assert process.stderr is not None
+        async with httpx2.AsyncClient(timeout=BOUND_S) as client:
+            request = asyncio.create_task(client.post(url, headers=headers, json=body))
+            begun = f"{task} begins".encode()
+            while begun not in await asyncio.to_thread(process.stderr.readline):
+                assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+            done = await asyncio.gather(request, return_exceptions=True)
+        assert await asyncio.to_thread(process.wait, BOUND_S) == 0
+    assert (isinstance(done[0], httpx2.Response) and '"isError":false' in done[0].text) is answered
 
 
 async def test_an_open_stream_does_not_keep_the_server(environment: dict[str, str]) -> None:

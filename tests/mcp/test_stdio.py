@@ -200,6 +200,32 @@ def test_every_line_that_may_be_a_request_is_answered(talking: Process) -> None:
     assert talking.receive()["id"] == 9
 
 
+@pytest.mark.parametrize(
+    ("method", "params", "code"),
+    [
+        ("tools/call", {"name": "retrieve_memory", "arguments": [1]}, -32602),
+        ("tools/call", {"arguments": {}}, -32602),
+        ("tools/call", {"name": "none", "arguments": {}}, -32602),
+        ("resources/subscribe", {"uri": "bank://stats"}, -32601),
+        ("logging/setLevel", {"level": "info"}, -32601),
+        ("no/such/method", {}, -32601),
+        ("tools/list", {"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}, -32600),
+    ],
+)
+def test_a_request_that_cannot_be_served_has_its_code(
+    talking: Process, method: str, params: dict[str, Any], code: int
+) -> None:
+    talking.send({"jsonrpc": "2.0", "id": "code", "method": method, "params": params})
+    answer = talking.receive()
+    assert (answer["id"], answer["error"]["code"]) == ("code", code)
+
+
+def test_calls_of_one_connection_run_side_by_side(talking: Process) -> None:
+    talking.search(21, "slow")
+    talking.search(22, "x")
+    assert [talking.receive()["id"], talking.receive()["id"]] == [22, 21]
+
+
 def test_fifty_megabytes_on_one_line_are_refused_and_not_held(talking: Process) -> None:
     talking.send(b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"x":"' + b"y" * 50_000_000 + b'"}}')
     assert talking.receive()["error"]["code"] == -32600

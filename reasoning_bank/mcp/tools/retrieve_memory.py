@@ -29,6 +29,8 @@ COPIES = 2
 """The context block is sent twice: in the structured answer and as the text copy, for hosts that show only one."""
 SLACK_TOKENS = 16
 """Line breaks and quotes take a little more inside JSON than in plain text."""
+ESTIMATE_DOUBT = 1.15
+"""An estimate is up to so much too low on ids and JSON; measured against o200k_base."""
 NOTICEABLE_MS = 1.0
 """`detail=index` names only stages that took this long: ten of them would cost more tokens than a memory's title."""
 
@@ -98,6 +100,7 @@ def _instant(value: str | None, name: str) -> datetime | None:
 def _within_budget(call: Call, retrieval: Retrieval, query: Query, *, full: bool) -> RetrieveAnswer:
     """Returns the answer: the list of memories first, contents and the context block take what it leaves."""
     count, limited = call.bank.count_tokens, query.token_budget > 0
+    budget = int(query.token_budget / _doubt(call.bank))
     found = [_shortened(one, count) for one in retrieval.memories] if limited else list(retrieval.memories)
     answer = RetrieveAnswer(
         memories=[found_memory(one, count=count, limited=limited) for one in found],
@@ -108,7 +111,7 @@ def _within_budget(call: Call, retrieval: Retrieval, query: Query, *, full: bool
     )
     if not found:
         return answer
-    left = query.token_budget - SLACK_TOKENS - _size_of_list(answer, count) if limited else 0
+    left = budget - SLACK_TOKENS - _size_of_list(answer, count) if limited else 0
     shares = COPIES + 1 if full else COPIES
     room = max(left // shares, FEWEST_CONTEXT_TOKENS)
     if full:
@@ -116,6 +119,12 @@ def _within_budget(call: Call, retrieval: Retrieval, query: Query, *, full: bool
     if limited and count(retrieval.context) > room:
         answer = answer.model_copy(update={"context": _context(call.bank, found, room)})
     return answer
+
+
+def _doubt(bank: "ReasoningBank") -> float:
+    """Returns by how much a count of tokens may be too low: 1 unless the tokenizer's ranks are missing or loading."""
+    tokens = bank.rooms.tokens
+    return 1.0 if tokens.ready and tokens.exact else ESTIMATE_DOUBT
 
 
 def _shortened(found: RetrievedMemory, count: CountTokens) -> RetrievedMemory:
@@ -164,8 +173,10 @@ def _prose(answer: RetrieveAnswer) -> str:
 
 
 def _titles(answer: RetrieveAnswer) -> str:
-    """Returns the list in words: not even one memory fits the budget as a block."""
-    return "\n".join(f"- {memory.title} [{memory.id}]" for memory in answer.memories)
+    """Returns the list in words, for a budget that not even one memory fits as a block."""
+    best, *others = answer.memories
+    more = f", and {len(others)} more: `memories` lists them" if others else ""
+    return f"{best.title} [{best.id}]{more}"
 
 
 def _nothing(below_floor: int) -> str:
