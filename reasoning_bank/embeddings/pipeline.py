@@ -146,12 +146,12 @@ class MemoryEmbedder:
 
     async def _embed_some(self, workspace: str, ids: Sequence[str], *, background: bool) -> int:
         identity = self.identity
-        texts, known = await self._database.read(lambda c: _read(c, workspace, ids, identity.model_id))
+        there, texts, known = await self._database.read(lambda c: _read(c, workspace, ids, identity.model_id))
         new = {text.hash: text.field.text for text in texts if text.hash not in known}
         made = await self._generator.generate_batch(list(new.values()), background=background)
         vectors = known | {digest: _packed(vector) for digest, vector in zip(new, made, strict=True)}
         rows = [_row(text, identity, vectors[text.hash]) for text in texts]
-        return len(await self._database.write(lambda c: embeddings.put(c, rows))) if rows else 0
+        return there + (len(await self._database.write(lambda c: embeddings.put(c, rows))) if rows else 0)
 
     def _lease(self, connection: Connection) -> bool:
         """Takes or renews the right to embed what is missing; wall-clock, because processes must agree on it."""
@@ -172,13 +172,16 @@ class MemoryEmbedder:
 
 def _read(
     connection: Connection, workspace: str, ids: Sequence[str], model_id: str
-) -> tuple[list[_Text], dict[str, bytes]]:
+) -> tuple[int, list[_Text], dict[str, bytes]]:
+    """How many memories have their vectors, the texts of the others, and what is known of these."""
+    # Writing equal vectors again would send every process and index to read them again.
+    there = embeddings.embedded(connection, model_id, workspace, ids)
     texts = [
         _Text(memory, field, hashlib.sha256(field.text.encode("utf-8", "surrogatepass")).hexdigest())
-        for memory in memories.by_ids(connection, workspace, ids).values()
+        for memory in memories.by_ids(connection, workspace, [id_ for id_ in ids if id_ not in there]).values()
         for field in index_fields(memory.item)
     ]
-    return texts, embeddings.known(connection, model_id, {text.hash for text in texts})
+    return len(there), texts, embeddings.known(connection, model_id, {text.hash for text in texts})
 
 
 def _row(text: _Text, identity: EmbeddingIdentity, vector: bytes) -> EmbeddingRow:

@@ -146,6 +146,15 @@ def missing(
     return list(connection.execute(statement.limit(limit)))
 
 
+def embedded(connection: Connection, model_id: str, workspace: str, ids: Iterable[str]) -> set[str]:
+    """Those of the ids that have vectors of a model, forgotten memories too."""
+    found: set[str] = set()
+    for some in batches(ids):
+        mine = (memories.c.workspace == workspace) & memories.c.id.in_(some)
+        found.update(connection.scalars(select(memories.c.id).where(mine, _has_vectors(model_id))))
+    return found
+
+
 def coverage(connection: Connection, model_id: str, workspace: str | None = None) -> Coverage:
     """How far a model has come, in one workspace or in all."""
     statement = select(func.count(), func.count().filter(_has_vectors(model_id)))

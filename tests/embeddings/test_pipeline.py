@@ -13,7 +13,7 @@ from reasoning_bank.embeddings.embedder import BatchLimits
 from reasoning_bank.embeddings.pipeline import MemoryEmbedder
 from reasoning_bank.errors import UpstreamError
 from reasoning_bank.records import MemoryItem
-from reasoning_bank.storage import embeddings, facts, memories
+from reasoning_bank.storage import changes, embeddings, facts, memories
 from reasoning_bank.storage.database import Database
 from reasoning_bank.storage.embeddings import Coverage, StoredVector
 from reasoning_bank.text.analyser import analyse
@@ -59,9 +59,10 @@ async def test_each_field_gets_a_vector_with_its_weight(
 async def test_embedding_again_runs_nothing(database: Database, embedder: MemoryEmbedder, gated: GatedEmbedder) -> None:
     await stored(database, memory("a"), memory("b"))
     assert await embedder.embed_memories("w", ["a", "b"]) == 2
-    runs = len(gated.runs)
+    runs, seq = len(gated.runs), await database.read(lambda c: changes.last_seq(c, "w"))
     assert await embedder.embed_memories("w", ["a", "b"]) == 2
     assert len(gated.runs) == runs
+    assert await database.read(lambda c: changes.last_seq(c, "w")) == seq, "no index has to look at them again"
 
 
 async def test_known_text_is_not_embedded_again_in_another_workspace(
