@@ -105,6 +105,8 @@ async def _parts(rooms: Rooms, now: datetime) -> dict[str, Json]:
         storage = {"status": "down", "reason": str(error)}
     state = rooms.model.state
     died = [f"{task.name}: {task.error!r}" for task in rooms.tasks if task.error is not None]
+    if rooms.models.error is not None:
+        died.append(f"embedding of what is missing: {rooms.models.error!r}")
     dead = background.get("dead", 0)
     index = rooms.indexer.report() if rooms.indexer else None
     return {

@@ -140,6 +140,7 @@ class ModelSwitch:
     async def __aenter__(self) -> Self:
         await self._look()
         self._task = asyncio.create_task(self._keep_up(), name="embedding model switch")
+        self._task.add_done_callback(_tell)
         return self
 
     async def __aexit__(
@@ -150,6 +151,12 @@ class ModelSwitch:
             await asyncio.wait({self._task})
         await self._close(self._retired)
         await self._close(self._other)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the move and the watch for other processes' switches, or None while they go on."""
+        task = self._task
+        return task.exception() if task is not None and task.done() and not task.cancelled() else None
 
     @property
     def serving(self) -> RunningModel | None:
@@ -268,6 +275,11 @@ class ModelSwitch:
             await model.__aexit__(None, None, None)
         if model is self._retired:
             self._retired = None
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("embedding what is missing has ended", exc_info=error)
 
 
 @contextlib.contextmanager

@@ -92,6 +92,16 @@ async def test_old_vectors_answer_until_the_new_ones_are_complete(database: Data
         assert (coverage.live, coverage.embedded) == (100, 100)
 
 
+async def test_a_move_that_ended_by_a_bug_is_told(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    model = GatedEmbedder(name=NEW)
+    model.error = RuntimeError("out of memory")
+    await stored(database, memory("a"))
+    async with switching(database, model) as switch:
+        await until(lambda: switch.error is not None)
+        assert isinstance(switch.error, ExceptionGroup)
+    assert "embedding what is missing has ended" in caplog.text
+
+
 async def test_memory_stored_during_the_move_gets_vectors_of_both_models(database: Database) -> None:
     old, new = GatedEmbedder(name=OLD), GatedEmbedder(name=NEW)
     await fill(database, old)
