@@ -147,6 +147,7 @@ class OutboxWorker:
 
     async def _claimed(self, kind: str) -> list[OutboxRow]:
         now = self._now()
+        rows: list[OutboxRow] = []
         # A write goes on when its caller is cancelled: rows that nobody knows of would stay leased.
         with anyio.CancelScope(shield=True):
             rows = await self._database.write(
