@@ -54,7 +54,7 @@ class Imported:
     """What an import did.
 
     Attributes:
-        rows: rows understood; each is a memory.
+        rows: rows understood and not refused; each is a memory of the bank.
         created: rows that are new in the bank; the others were there from an earlier run.
         workspaces: the workspaces that received rows, in file order.
         bad: lines left out (with `skip_bad`).
@@ -129,7 +129,7 @@ def import_rows(
     run = _Run(file=file, store=store, target=target, skip_bad=skip_bad, progress=progress, plan=plan)
     run.store_all()
     return Imported(
-        rows=plan.rows,
+        rows=plan.rows - run.refused,
         created=run.created,
         traces=sum(map(len, plan.groups.values())),
         workspaces=tuple(plan.groups),
@@ -188,6 +188,7 @@ class _Run:
     progress: Progress | None
     plan: _Plan
     created: int = 0
+    refused: int = 0
     done: int = 0
 
     def store_all(self) -> None:
@@ -243,19 +244,20 @@ class _Run:
         """Store a refused batch row by row, so that only the lines that the bank refuses are left out."""
         parts = list(batch.rows())
         if len(parts) == 1:
-            self._refuse(parts[0][1], error)
+            self._refuse(*parts[0], error)
             return
         for trace, number in parts:
             try:
                 self._count(self.store(workspace, [trace]))
             except InputError as refused:
-                self._refuse(number, refused)
+                self._refuse(trace, number, refused)
 
-    def _refuse(self, number: int, error: InputError) -> None:
+    def _refuse(self, trace: ImportedTrace, number: int, error: InputError) -> None:
         bad = BadLine(number, str(error))
         if not self.skip_bad:
             raise BadLinesError([bad], stored=self.done) from error
         self.plan.bad.append(bad)
+        self.refused += len(trace.memories)
 
     def _count(self, results: Sequence[StoreResult]) -> None:
         # A memory that was there already is reported with a reason.

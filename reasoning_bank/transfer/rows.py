@@ -99,8 +99,12 @@ def _decode(line: bytes) -> JsonValue:
         return json.loads(line.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise InputError(f"not UTF-8 at byte {error.start}") from error
+    except InputError:
+        raise
     except json.JSONDecodeError as error:
         raise InputError(f"not JSON: {error.msg} at column {error.colno}") from error
+    except ValueError as error:
+        raise InputError("not JSON we can read: a number has thousands of digits") from error
     except RecursionError as error:
         raise InputError("not JSON we can read: nested too deeply") from error
 

@@ -1,6 +1,6 @@
 """Typed reading of one JSON object's fields; every complaint names the key and what it must be."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar, cast
 
 from reasoning_bank.errors import InputError
@@ -9,6 +9,7 @@ from reasoning_bank.text.sanity import clean_text
 
 Json = dict[str, JsonValue]
 T = TypeVar("T")
+_LARGEST_COUNT = 2**63
 
 
 def read_object(value: JsonValue, name: str) -> Json:
@@ -51,7 +52,7 @@ def read_count(data: Json, key: str) -> int | None:
     value = data.get(key)
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _LARGEST_COUNT:
         raise InputError(f"{key!r} must be a whole number from 0, not {value!r}")
     return value
 
@@ -90,6 +91,10 @@ def read_moment(data: Json, key: str) -> datetime | None:
         raise InputError(f"{key!r} must be an ISO 8601 time, not {value!r}") from error
     if moment.tzinfo is None:
         raise InputError(f"{key!r} must say its offset from UTC, as in 2026-01-31T12:00:00+00:00")
+    try:
+        moment.astimezone(UTC)
+    except OverflowError as error:  # it would be stored, and never read again
+        raise InputError(f"{key!r} is before the year 1 or after 9999 in UTC: {value!r}") from error
     return moment
 
 

@@ -142,6 +142,7 @@ def test_a_row_that_only_the_bank_refuses_is_found_in_its_batch() -> None:
         run(shelf, file_of(*rows))
     report = run(shelf, file_of(*rows), skip_bad=True)
     assert [str(line) for line in report.bad] == ["line 4: it says 'secret'"]
+    assert (report.rows, report.created) == (5, 2)  # three were stored before the refusal
     assert len(shelf.traces) == 5
 
 
