@@ -110,6 +110,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         # The reader of our output left (`| head`): nothing to say, and no second error when stdout is flushed at exit.
         sys.stdout = None
         return EXIT_FAILURE
+    except OSError as error:  # a file of the user's that cannot be read or written; the bank's own are StorageErrors
+        return _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error), EXIT_FAILURE)
     return code if isinstance(code, int) else 0
 
 

@@ -33,7 +33,7 @@ def moment(text: str) -> datetime:
 @click.option("--domain", help="Only memories of this domain.")
 @click.option("--outcome", type=click.Choice(["any", "success", "failure"]), default="any", help="Only this outcome.")
 @click.option("--since", type=moment, metavar="TIME", help="Only what happened at or after this time.")
-@click.option("--until", type=moment, metavar="TIME", help="Only what happened before this time.")
+@click.option("--until", type=moment, metavar="TIME", help="Only what happened at or before this time.")
 @click.option("--min-score", type=click.FloatRange(0, 1), help="Lowest relevance, 0 to 1; 0 returns the k best anyway.")
 @click.option("--no-failures", is_flag=True, help="Without lessons from failures.")
 @click.option("--context", "only_context", is_flag=True, help="Print the block that an assistant would read.")
@@ -175,19 +175,27 @@ def store_command(task: str, *, workspace: str | None, as_json: bool, load: Load
 def _trajectory(file: TextIO | None) -> JsonValue:
     if file is None:
         return None
-    text = file.read()
+    text = _read(file, "--trajectory")
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
+
+
+def _read(file: TextIO, option: str) -> str:
+    try:
+        return file.read()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{option}: {file.name} is not UTF-8 text") from error
 
 
 def _memories(file: TextIO | None, trace: NewTrace) -> list[MemoryItem] | None:
     if file is None:
         return None
+    text = _read(file, "--memories")
     try:
-        drafts: JsonValue = json.loads(file.read())
-    except ValueError as error:
+        drafts: JsonValue = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"--memories: not JSON: {error}") from error
     if not isinstance(drafts, list):
         raise InputError("--memories: it must be a list of objects with title, description and content")

@@ -198,6 +198,23 @@ def test_drafts_that_cannot_be_read_say_why(run: Run, tmp_path: Path, text: str,
     assert complaint in err
 
 
+def test_files_that_cannot_be_read_or_written_are_named_in_one_line(run: Run, tmp_path: Path) -> None:
+    binary, missing = tmp_path / "session.bin", tmp_path / "nowhere" / "rows.jsonl"
+    binary.write_bytes(b"\xff\xfe\x00")
+    code, _, err = run("store", "A task", "--trajectory", binary)
+    assert (code, err) == (1, f"error: --trajectory: {binary} is not UTF-8 text\n")
+    code, _, err = run("export", missing)
+    assert (code, err) == (1, f"error: {missing}.part: No such file or directory\n")
+
+
+def test_a_trajectory_that_is_no_json_is_kept_as_text(run: Run, tmp_path: Path) -> None:
+    session = tmp_path / "session.log"
+    session.write_text("[" * 5_000, encoding="utf-8")
+    code, out, err = run("store", "A task", "--trajectory", session)
+    assert (code, err) == (0, "")
+    assert out.startswith("trace tr_")
+
+
 def test_doctor_finds_a_new_bank_well_and_names_the_workspace_and_why(run: Run) -> None:
     checks = {check["name"]: check for check in json_of(run("doctor", "--json"))}
     assert checks["workspace"]["detail"].startswith("default, by no setting")
