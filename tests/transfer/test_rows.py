@@ -87,7 +87,10 @@ def test_a_numeric_id_is_its_text() -> None:
         (b'{"id": "a", "text": "\xff"}', "not UTF-8 at byte 21"),
         (b"[" * 200_000, "nested too deeply"),
         (b'{"id": "a", "text": "t", "n": ' + b"1" * 5_000 + b"}", "a number has thousands of digits"),
-        (line(bank={"id": "m", "counters": {"used": 2**63}}), "'used' must be a whole number from 0, not 9223372036854775808"),
+        (
+            line(bank={"id": "m", "counters": {"used": 2**63}}),
+            "'used' must be a whole number from 0, not 9223372036854775808",
+        ),
         (line(bank={"id": "m", "created_at": "0001-01-01T00:00:00+14:00"}), "'created_at' is before the year 1"),
         (line(valid_to="9999-12-31T23:59:59-01:00"), "'valid_to' is before the year 1 or after 9999"),
         (line(text=" \n"), "'text' is missing or empty"),
