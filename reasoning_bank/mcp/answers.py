@@ -58,7 +58,7 @@ def found_memory(found: RetrievedMemory, *, count: CountTokens, limited: bool) -
     description = _line(item.description)
     return FoundMemory(
         id=found.memory.id,
-        external_id=item.external_id,
+        external_id=_shown(item.external_id),
         title=title_of(found.memory, count) if limited or not item.title else _line(item.title),
         description=clip(description, DESCRIPTION_TOKENS, count) if limited else description,
         score=round(found.score, 3),
@@ -90,14 +90,14 @@ def full_memory(memory: Memory) -> dict[str, JsonValue]:
     context = item.error_context
     return {
         "id": memory.id,
-        "external_id": item.external_id,
+        "external_id": _shown(item.external_id),
         "title": strip_invisible(item.title),
         "description": strip_invisible(item.description),
         "content": strip_invisible(item.content),
         "text": strip_invisible(item.text),
-        "tags": list(item.tags),
-        "domain": item.domain,
-        "difficulty": item.difficulty,
+        "tags": [strip_invisible(tag) for tag in item.tags],
+        "domain": _shown(item.domain),
+        "difficulty": _shown(item.difficulty),
         "outcome": item.outcome,
         "error_context": None
         if context is None
@@ -106,14 +106,14 @@ def full_memory(memory: Memory) -> dict[str, JsonValue]:
             "failure_pattern": strip_invisible(context.failure_pattern),
             "corrective_guidance": strip_invisible(context.corrective_guidance),
         },
-        "session": item.session,
+        "session": _shown(item.session),
         "position": item.position,
-        "time": item.time,
+        "time": _visible(item.time),
         "metadata": _visible(dict(item.metadata)),
         "counters": dict(counters(memory.counters)),
         "provenance": {
             **provenance(memory).model_dump(),
-            "actor": item.actor,
+            "actor": _shown(item.actor),
             "trace_id": memory.trace_id,
             "created_at": memory.created_at.isoformat(),
             "updated_at": memory.updated_at.isoformat(),
@@ -150,12 +150,12 @@ def whole_trace(trace: Trace) -> dict[str, JsonValue]:
         "task": strip_invisible(report.task),
         "outcome": report.outcome,
         "trajectory": _visible(report.trajectory),
-        "tags": list(report.tags),
-        "domain": report.domain,
-        "external_id": report.external_id,
-        "session": report.session,
-        "actor": report.actor,
-        "time": report.time,
+        "tags": [strip_invisible(tag) for tag in report.tags],
+        "domain": _shown(report.domain),
+        "external_id": _shown(report.external_id),
+        "session": _shown(report.session),
+        "actor": _shown(report.actor),
+        "time": _visible(report.time),
         "metadata": _visible(dict(report.metadata)),
         "created_at": trace.created_at.isoformat(),
     }
@@ -186,6 +186,10 @@ def _visible(value: JsonValue) -> JsonValue:
     if isinstance(value, dict):
         return {strip_invisible(key): _visible(part) for key, part in value.items()}
     return value
+
+
+def _shown(name: str | None) -> str | None:
+    return None if name is None else strip_invisible(name)
 
 
 def _line(text: str) -> str:

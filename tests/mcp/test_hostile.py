@@ -125,7 +125,8 @@ async def test_dates_of_any_age_are_answered(client: Client) -> None:
 
 @pytest.mark.parametrize("era", ["auto"], indirect=True)
 async def test_what_a_person_cannot_see_is_not_served(client: Client) -> None:
-    hidden = {**LESSON, "title": "Parse\u202e dates\u200b strictly", "content": f"{LESSON['content']}\x1b[8m"}
+    words = {"title": "Parse\u202e dates\u200b strictly", "content": f"{LESSON['content']}\x1b[8m"}
+    hidden = {**LESSON, **words, "tags": ["c\u200bsv"], "domain": "da\u202eta", "difficulty": "\u200bhard"}
     told = await answer(client, "store_trace", task=f"{TASK}\u200b", outcome="success", memories=[hidden, LESSON])
     search: dict[str, Any] = {"task": TASK, "detail": "full", "min_score": 0}
     result = await client.call_tool("retrieve_memory", search)

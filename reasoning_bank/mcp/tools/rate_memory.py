@@ -42,7 +42,7 @@ RATE_MEMORY = ToolSpec(
     name="rate_memory",
     description=(
         "Call AFTER a task for each retrieved memory: did it help, mislead, or was it ignored? "
-        "Memories that misled are demoted."
+        "The memory keeps the counts."
     ),
     arguments=RateArguments,
     answer=RateAnswer,
