@@ -136,3 +136,10 @@ async def test_what_a_person_cannot_see_is_not_served(client: Client) -> None:
     for served in (result, whole):
         shown = str(served.structured_content) + text_of(served)
         assert [character for character in ("\u202e", "\u200b", "\x1b") if character in shown] == []
+
+
+@pytest.mark.parametrize("era", ["auto"], indirect=True)
+async def test_a_note_is_no_place_for_a_document(client: Client) -> None:
+    ids = [await stored(client)]
+    told = await refused(client, "rate_memory", ids=ids, verdict="helped", note="n" * 4_001)
+    assert told.endswith("`note` is too long: send at most 4000 characters")

@@ -9,13 +9,15 @@ from reasoning_bank.mcp.answers import counters
 from reasoning_bank.mcp.arguments import Answer, Arguments, Id
 from reasoning_bank.mcp.tool import Call, ToolSpec
 
+MOST_NOTE_CHARACTERS = 4_000
+
 
 class RateArguments(Arguments):
     """Arguments of `rate_memory`."""
 
     ids: Annotated[list[Id], Field(min_length=1, max_length=100)]
     verdict: Literal["helped", "misled", "ignored"]
-    note: str | None = None
+    note: Annotated[str | None, Field(max_length=MOST_NOTE_CHARACTERS)] = None
     workspace: Annotated[str | None, Field(min_length=1)] = None
 
 
