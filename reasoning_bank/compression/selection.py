@@ -12,6 +12,8 @@ from reasoning_bank.text.analyser import words
 _K1: Final = 1.2
 _B: Final = 0.75
 # A unit inherits half of the best score around it: what surrounds an answer is part of it.
+_QUERY_READ: Final = 4_000
+"""Characters of a query that are read: stemming a query of megabytes would take longer than all the rest."""
 _NEIGHBOURHOOD: Final = 0.5
 _REACH: Final = 3
 
@@ -38,7 +40,7 @@ def by_order(costs: Sequence[int], order: Iterable[int], *, budget: int) -> list
 
 def query_order(text: str, units: Sequence[Unit], query: str) -> list[int]:
     """Return all positions, those of units that have to do with the query first, best first, ties in their order."""
-    asked = Counter(words(query))
+    asked = Counter(words(query[:_QUERY_READ]))
     found = [Counter(term for term in words(text[unit.start : unit.end]) if term in asked) for unit in units]
     lengths = [unit.end - unit.start for unit in units]
     scores = _bm25(asked, found, lengths)

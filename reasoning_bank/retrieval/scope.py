@@ -48,7 +48,9 @@ def find_scope(corpus: Corpus, query: Query, now: datetime) -> Scope:
         mask &= (corpus.columns.valid_from <= moment) & (corpus.columns.valid_to > moment)
     mask &= _of_kind(corpus, query)
     mask &= _in_time(corpus, query)
-    for tag in query.tags:
+    for tag in dict.fromkeys(query.tags):
+        if not mask.any():  # however many tags are asked for, no memory has more than a few
+            break
         mask &= _tagged(corpus, tag)
     return Scope(mask, int(np.count_nonzero(mask)))
 

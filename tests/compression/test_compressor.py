@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from reasoning_bank.compression.compressor import PromptCompressor
 from reasoning_bank.compression.cutting import occurrences
-from reasoning_bank.compression.layout import regions
+from reasoning_bank.compression.layout import regions, units
+from reasoning_bank.compression.selection import query_order
 from reasoning_bank.errors import InputError
 from reasoning_bank.records import Compression
 from reasoning_bank.text.tokens import TokenCounter, counter
@@ -125,6 +126,13 @@ def test_preserved_literals_stay_whatever_the_budget(compress: Callable[..., Com
     assert "ZX-81/99" in result.text
     assert "two  blanks" in result.text
     assert result.tokens_after <= 120
+
+
+def test_a_query_of_megabytes_is_read_no_further_than_its_beginning() -> None:
+    text = "the cache is cold. the pool is small. the disk is slow."
+    cover = units(text, piece_chars=20, sentence_chars=20)
+    query = "pool " + " ".join(f"x{number}" for number in range(2_000)) + " disk"
+    assert query_order(text, cover, query) == query_order(text, cover, "pool")
 
 
 def test_a_flood_of_literals_is_refused() -> None:

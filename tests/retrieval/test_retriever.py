@@ -69,6 +69,14 @@ async def test_many_copies_do_not_hide_the_others(bank: SmallBank) -> None:
     assert sorted(retrieved[1:]) == sorted(ids[-3:])
 
 
+async def test_a_flood_of_tags_costs_no_more_than_a_memory_may_have(bank: SmallBank) -> None:
+    await bank.store("w", replace(DATABASE, tags=("sql",)))
+    tags = ("sql",) * 100_000 + tuple(f"t{number}" for number in range(100_000))
+    retrieval = await bank.retriever().retrieve("w", Query("reindex", tags=tags, min_score=0))
+    assert retrieval.memories == ()
+    assert retrieval.timings_ms["total"] < 1_000  # a look-up for each took seconds
+
+
 async def test_no_more_than_k_and_no_fewer_than_there_are(bank: SmallBank) -> None:
     await bank.store("w", DATABASE, COOKING, LOGIN)
     retriever = bank.retriever()
