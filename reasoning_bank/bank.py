@@ -295,7 +295,7 @@ class ReasoningBank:
             progress: called with the embedded and the live memories.
 
         Raises:
-            ModelUnavailableError: there is no model to wait for.
+            ModelUnavailableError: there is no model to wait for, or it failed too often on some of them.
             TimeoutError: the time was up.
         """
         async with asyncio.timeout(timeout_s):
@@ -307,6 +307,10 @@ class ReasoningBank:
                     progress(coverage.embedded, coverage.live)
                 if coverage.embedded >= coverage.live:
                     return
+                if not self.rooms.models.is_moving:
+                    await self.rooms.database.read(
+                        lambda c: reports.refuse_given_up(c, model_id, now=self._clock.now())
+                    )
                 self.rooms.worker.wake()
                 await asyncio.sleep(_POLL_S)
 

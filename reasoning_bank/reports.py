@@ -7,7 +7,8 @@ from typing import Literal, cast
 
 from sqlalchemy import Connection
 
-from reasoning_bank.errors import NotFoundError, StorageError
+from reasoning_bank.errors import ModelUnavailableError, NotFoundError, StorageError
+from reasoning_bank.learning.recording import EMBED
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.opening import Rooms
 from reasoning_bank.records import Genealogy, JsonValue, Memory, MemoryDetail, Trace
@@ -115,6 +116,16 @@ async def _parts(rooms: Rooms, now: datetime) -> dict[str, Json]:
         "background": _part(not died and not dead, "; ".join(died) or f"{dead} pieces of work were given up"),
         "index": _part(index is None or not index.problem, index.problem if index else ""),
     }
+
+
+def refuse_given_up(connection: Connection, model_id: str, *, now: datetime) -> None:
+    """Raise ModelUnavailableError where nothing is under way to embed what is missing, because it was given up."""
+    counts = outbox.counts(connection, now=now, kind=EMBED)
+    coverage = embeddings.coverage(connection, model_id)
+    missing = coverage.live - coverage.embedded
+    if missing and counts.dead and not counts.pending and not counts.leased:
+        what = "1 memory" if missing == 1 else f"{missing} memories"
+        raise ModelUnavailableError(f"{what} could not be embedded: `reasoning-bank doctor` says why")
 
 
 def _part(well: bool, reason: str) -> Json:

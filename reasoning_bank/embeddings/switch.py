@@ -159,6 +159,11 @@ class ModelSwitch:
         return task.exception() if task is not None and task.done() and not task.cancelled() else None
 
     @property
+    def is_moving(self) -> bool:
+        """Whether vectors are missing that are being made here without anyone asking for them."""
+        return self._wants_configured or self._is_behind
+
+    @property
     def serving(self) -> RunningModel | None:
         """The model whose vectors answer questions now, perhaps still loading; None if it cannot be opened here."""
         configured = self._configured.identity

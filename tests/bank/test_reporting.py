@@ -1,13 +1,17 @@
 """What the bank says of itself is what happened."""
 
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import Connection, delete, update
 
 from reasoning_bank.bank import ReasoningBank
-from reasoning_bank.errors import InputError, NotFoundError, StorageError
+from reasoning_bank.errors import InputError, ModelUnavailableError, NotFoundError, StorageError
+from reasoning_bank.learning.recording import EMBED
 from reasoning_bank.records import MemoryItem, NewTrace, Query
 from reasoning_bank.settings import Settings
+from reasoning_bank.storage import outbox, schema
 
 LESSON = MemoryItem(
     text="",
@@ -89,6 +93,21 @@ async def test_a_missing_model_leaves_keyword_search_and_says_so(
         checks = {check.name: check for check in await bank.diagnose()}
         assert checks["embedding model"].status == "warning"
         assert checks["database"].status == "ok"
+
+
+async def test_waiting_for_what_was_given_up_ends(bank: ReasoningBank) -> None:
+    memory_id = await _stored(bank)
+    await bank.wait_until_searchable(timeout_s=5)
+
+    def give_up(connection: Connection) -> None:
+        connection.execute(delete(schema.embeddings))
+        outbox.enqueue(connection, "w", EMBED, {"ids": [memory_id]}, now=datetime(2026, 1, 1, tzinfo=UTC))
+        connection.execute(update(schema.outbox).values(dead_at=1))
+
+    await bank.rooms.worker.drain(5)
+    await bank.rooms.database.write(give_up)
+    with pytest.raises(ModelUnavailableError, match="1 memory could not be embedded"):
+        await bank.wait_until_searchable(timeout_s=5)
 
 
 async def test_completions_begin_with_the_prefix_and_stay_in_the_workspace(bank: ReasoningBank) -> None:

@@ -24,7 +24,7 @@ LESSON = MemoryItem(
     text="",
     title="Inject a clock into time-dependent code",
     description="When a test depends on the time of day.",
-    content="Pass a clock function into the code and hold it still in the test, so that expiry never depends on real time.",
+    content="Pass a clock function into the code and hold it still in a test: then expiry never depends on real time.",
 )
 SECRET = "sk-proj-" + "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb3dEf6h"
 
