@@ -98,7 +98,13 @@ def build_application(open_bank: OpenBank, settings: Settings) -> ASGIApp:
 
 
 def secured_application(server: MCPServer[Any], settings: Settings, verify: VerifyToken) -> ASGIApp:
-    """Returns `server` as an ASGI application with every check that a listening process needs."""
+    """Returns `server` as an ASGI application with every check that a listening process needs.
+
+    Raises:
+        ConfigError: the endpoint would lie where anyone may read.
+    """
+    if settings.http.path.rstrip("/") == HEALTH_PATH:
+        raise ConfigError(f"`http.path` is {HEALTH_PATH}, which answers without a token: choose another path")
 
     @server.custom_route(HEALTH_PATH, methods=["GET"])
     async def healthz(_request: Request) -> Response:

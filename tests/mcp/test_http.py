@@ -325,3 +325,9 @@ def test_a_taken_port_is_a_configuration_error() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match="choose another"):
             listen(HttpSettings(port=port))
+
+
+def test_the_endpoint_cannot_stand_where_no_token_is_asked_for(bank: StandInBank) -> None:
+    settings = load_settings(http={"path": "/healthz", "auth": "required"})
+    with pytest.raises(ConfigError, match="answers without a token"):
+        build_application(lambda: bank, settings)  # pyright: ignore[reportArgumentType]
