@@ -52,7 +52,7 @@ class UsageLog:
             return
         try:
             await self._database.write(lambda connection: _add(connection, served))
-        except BaseException:
+        except (StorageError, BusyError):  # not when cancelled: the write goes on then
             with self._lock:
                 self._served.update(served)
             raise
