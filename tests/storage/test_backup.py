@@ -38,9 +38,9 @@ def test_a_backup_opens_as_a_bank(database: Database, tmp_path: Path) -> None:
 
 def test_an_unfinished_backup_of_another_process_is_left_alone(database: Database, tmp_path: Path) -> None:
     theirs = tmp_path / "bank.bak.partial"
-    theirs.write_text("half")
+    theirs.write_text("half", encoding="utf-8")
     backup.create(database.path, tmp_path / "bank.bak")
-    assert theirs.read_text() == "half"
+    assert theirs.read_text(encoding="utf-8") == "half"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
