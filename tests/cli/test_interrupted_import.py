@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROWS = 1500
+ROWS = 6000
 
 
 @pytest.fixture

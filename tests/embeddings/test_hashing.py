@@ -14,7 +14,9 @@ def test_other_processes_compute_the_same_vector() -> None:
         "from reasoning_bank.embeddings.hashing import HashingEmbedder\n"
         "print(HashingEmbedder(8).encode(['repair the parser'], 'query').tolist())"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True
+    ).stdout
     assert said.strip() == str(HashingEmbedder(8).encode(["repair the parser"], "document").tolist())
 
 

@@ -171,7 +171,14 @@ async def test_an_open_stream_does_not_keep_the_server(environment: dict[str, st
 async def test_a_real_token_opens_its_workspace_only(environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "reasoning_bank", "token", "create", "mine", "--workspace", "mine", "--json"]
     made = await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, text=True, check=True, timeout=BOUND_S
+        subprocess.run,
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+        timeout=BOUND_S,
     )
     secret = json.loads(made.stdout)["token"]
     guarded = {**environment, "REASONING_BANK_HTTP__AUTH": "required"}
@@ -206,7 +213,13 @@ def test_a_server_that_could_not_be_used_safely_does_not_start(
 ) -> None:
     command = [sys.executable, *SERVE, "--transport", "http", "--port", "0", *arguments]
     done = subprocess.run(
-        command, env=environment | setting, capture_output=True, text=True, timeout=BOUND_S, check=False
+        command,
+        env=environment | setting,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=BOUND_S,
+        check=False,
     )
     assert done.returncode == 2
     assert told in done.stderr

@@ -231,7 +231,9 @@ def test_fifty_megabytes_on_one_line_are_refused_and_not_held(talking: Process) 
     assert talking.receive()["error"]["code"] == -32600
     status = Path(f"/proc/{talking.popen.pid}/status")
     if status.exists():
-        peak_kb = int(next(line for line in status.read_text().splitlines() if "VmHWM" in line).split()[1])
+        peak_kb = int(
+            next(line for line in status.read_text(encoding="utf-8").splitlines() if "VmHWM" in line).split()[1]
+        )
         assert peak_kb < 150_000
 
 
