@@ -37,10 +37,10 @@ def _add_reports(server: MCPServer[Any], opening: BankOpening) -> None:
     @server.resource("bank://health", mime_type=JSON, description="Whether storage, index and model work")
     async def health() -> str:
         try:
-            bank = await opening.bank()
+            await opening.bank()
         except ReasoningBankError as error:  # a bank that cannot be opened is what this resource is asked about
             return compact_json({"status": "unavailable", "reason": explain(error)})
-        return compact_json(await bank.health())
+        return await _read(opening, lambda bank, _workspace: bank.health())
 
     @server.resource("bank://workspaces", mime_type=JSON, description="The workspaces you may use")
     async def workspaces() -> str:

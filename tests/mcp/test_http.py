@@ -268,6 +268,16 @@ async def test_a_token_without_the_scope_may_not_write(bank: StandInBank, http_s
     assert bank.traces == {}
 
 
+async def test_a_token_without_the_scope_may_not_read_any_report(bank: StandInBank, http_settings: Settings) -> None:
+    bank.tokens["blind"] = token("acme", "write")
+    async with serving(bank, http_settings) as url, httpx2.AsyncClient() as client:
+        for report in ("stats", "performance", "health", "workspaces"):
+            headers, body = modern("resources/read", uri=f"bank://{report}")
+            headers |= {"authorization": "Bearer blind", "mcp-name": f"bank://{report}"}
+            reply = await client.post(f"{url}/mcp", headers=headers, json=body)
+            assert "does not allow to read" in reply.text, report
+
+
 async def test_the_holder_of_a_token_is_kept_as_the_actor(bank: StandInBank, http_settings: Settings) -> None:
     bank.tokens["writer"] = token("w", "read", "write")
     call = {"name": "store_trace", "arguments": {"task": "x"}}
