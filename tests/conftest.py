@@ -67,6 +67,8 @@ def no_blocking() -> Iterator[BlockBuster]:
         for function in ("io.TextIOWrapper.write", "io.BufferedWriter.write"):
             # A log line to stderr, from the standard library's handlers; stdout belongs to the protocol.
             blockbuster.functions[function].can_block_in("logging/__init__.py", "emit")
+        # Coverage takes its own lock where a line is first seen.
+        blockbuster.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", "lock_data")
         yield blockbuster
 
 
