@@ -23,7 +23,7 @@ from reasoning_bank import diagnosis, reports
 from reasoning_bank.diagnosis import Check
 from reasoning_bank.errors import BusyError, InputError, NotFoundError, StorageError
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
-from reasoning_bank.opening import Clockwork, Rooms, clockwork, count_now, open_rooms
+from reasoning_bank.opening import Clockwork, Rooms, clockwork, open_rooms
 from reasoning_bank.records import (
     Compression,
     Counters,
@@ -54,7 +54,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 WORKSPACE_CHARACTERS = 200
-_POLL_S = 0.05
+_POLL_S = 0.2
 _PAGE = 200
 
 
@@ -188,7 +188,7 @@ class ReasoningBank:
         required_text(query.task, "task")
         self._check_size(query)
         with self.monitor.measure("retrieve_memory"):
-            found = await self.rooms.retriever.retrieve(workspace, query)
+            found = await self.rooms.retriever.retrieve(_named(workspace), query)
         self.monitor.observe_stages("retrieve_memory", found.timings_ms)
         self.monitor.count(f"searches.{found.path}")
         for name in found.degraded:
@@ -238,7 +238,7 @@ class ReasoningBank:
 
     def count_tokens(self, text: str) -> int:
         """How many tokens a text takes; see `settings.compression.tokenizer`."""
-        return count_now(self.rooms.tokens, text)
+        return self.rooms.count_tokens(text)
 
     def context_block(self, found: Sequence[RetrievedMemory], *, token_budget: int) -> str:
         """Retrieved memories as a block ready to read, in at most `token_budget` tokens (0 for no limit)."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import cast
 
 import anyio.to_thread
@@ -87,6 +87,7 @@ class Rooms:
     index: ChromaDBAdapter | None
     indexer: Indexer | None
     tokens: TokenCounter
+    count_tokens: Callable[[str], int]
     compressor: PromptCompressor
     caches: RetrievalCaches
 
@@ -121,6 +122,7 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         ModelSwitch(database, model, reopen=reopen, now=clock.now, owner=owner, poll_s=settings.background.poll_s)
     )
     tokens = await anyio.to_thread.run_sync(counter, settings.compression.tokenizer, assets.directory)
+    count_tokens = counting(tokens)
     index = _index(settings)
     indexer = _indexer(settings, database, index, clock) if index is not None else None
     if index is not None:
@@ -132,7 +134,7 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         assets=assets,
         model=model,
         models=models,
-        retriever=_retriever(settings, database, models, caches, tokens, index, clock),
+        retriever=_retriever(settings, database, models, caches, count_tokens, index, clock),
         redactor=redactor,
         recorder=TraceRecorder(database, redactor=redactor, limits=limits, now=clock.now, new_id=clock.new_id),
         editor=MemoryEditor(database, redactor=redactor, limits=limits, now=clock.now),
@@ -141,6 +143,7 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         index=index,
         indexer=indexer,
         tokens=tokens,
+        count_tokens=count_tokens,
         compressor=_compressor(settings, tokens),
         caches=caches,
     )
@@ -169,7 +172,7 @@ def _retriever(
     database: Database,
     models: ModelSwitch,
     caches: RetrievalCaches,
-    tokens: TokenCounter,
+    count_tokens: Callable[[str], int],
     index: ChromaDBAdapter | None,
     clock: Clockwork,
 ) -> Retriever:
@@ -177,7 +180,7 @@ def _retriever(
         database=database,
         model=lambda: query_model(models.serving),
         caches=caches,
-        count_tokens=partial(count_now, tokens),
+        count_tokens=count_tokens,
         now=clock.now,
         index=index,
         options=RetrievalOptions(
@@ -189,9 +192,11 @@ def _retriever(
     )
 
 
-def count_now(tokens: TokenCounter, text: str) -> int:
-    """How many tokens a text takes; an estimate in the first second, so that no search waits for the ranks."""
-    return tokens.count(text) if tokens.ready else estimate(text)
+def counting(tokens: TokenCounter) -> Callable[[str], int]:
+    """Counts tokens of a text; an estimate in the first second, so that no search waits for the ranks."""
+    # The same memories are answered again and again: their tokens are counted once, by the ranks only.
+    exact = lru_cache(maxsize=1024)(tokens.count)
+    return lambda text: exact(text) if tokens.ready else estimate(text)
 
 
 def _configured_model(settings: Settings, assets: Assets) -> RunningModel:

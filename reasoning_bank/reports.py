@@ -17,6 +17,15 @@ from reasoning_bank.storage import embeddings, memories, outbox, traces, workspa
 Kind = Literal["workspace", "tag", "domain", "memory", "trace"]
 Json = dict[str, JsonValue]
 
+# What goes out over the protocol names no path and no statement; `doctor` and the log tell the rest.
+_MODEL = {
+    "ready": "",
+    "loading": "the embedding model is loading; search works by keyword meanwhile",
+    "unavailable": "the embedding model is unavailable and search works by keyword: run "
+    "`reasoning-bank assets install`, or `reasoning-bank doctor` for the reason",
+}
+_INDEX = "the vector index failed and is tried again; exact search serves meanwhile"
+
 
 def memory_details(connection: Connection, workspace: str, ids: Sequence[str]) -> list[MemoryDetail]:
     """Memories with their traces and genealogies, in the order of the ids.
@@ -103,18 +112,18 @@ async def _parts(rooms: Rooms, now: datetime) -> dict[str, Json]:
         background = await _background(rooms, now)
         storage: Json = {"status": "ok"}
     except StorageError as error:
-        storage = {"status": "down", "reason": str(error)}
+        storage = {"status": "down", "reason": f"storage: {error.code}; `reasoning-bank doctor` says what to do"}
     state = rooms.model.state
-    died = [f"{task.name}: {task.error!r}" for task in rooms.tasks if task.error is not None]
+    died = [f"{task.name} ended by {type(task.error).__name__}" for task in rooms.tasks if task.error is not None]
     if rooms.models.error is not None:
-        died.append(f"embedding of what is missing: {rooms.models.error!r}")
+        died.append(f"embedding of what is missing ended by {type(rooms.models.error).__name__}")
     dead = background.get("dead", 0)
     index = rooms.indexer.report() if rooms.indexer else None
     return {
         "storage": storage,
-        "model": _part(state.status == "ready", state.reason),
+        "model": _part(state.status == "ready", _MODEL[state.status]),
         "background": _part(not died and not dead, "; ".join(died) or f"{dead} pieces of work were given up"),
-        "index": _part(index is None or not index.problem, index.problem if index else ""),
+        "index": _part(index is None or not index.problem, _INDEX),
     }
 
 
@@ -150,7 +159,7 @@ def _model(rooms: Rooms) -> Json:
     generator = asdict(serving.generator.statistics()) if serving else {}
     return {
         "status": state.status,
-        "reason": state.reason,
+        "reason": _MODEL[state.status],
         "serving": _model_id(rooms),
         "loaded_in_s": round(state.seconds, 3),
         "batches": cast("JsonValue", generator),
@@ -168,4 +177,7 @@ async def _background(rooms: Rooms, now: datetime) -> Json:
 
 
 def _index(rooms: Rooms) -> JsonValue:
-    return cast("JsonValue", asdict(rooms.indexer.report())) if rooms.indexer else {"mode": "off", "status": "closed"}
+    if rooms.indexer is None:
+        return {"mode": "off", "status": "closed"}
+    report = rooms.indexer.report()
+    return cast("JsonValue", asdict(report) | {"problem": _INDEX if report.problem else ""})

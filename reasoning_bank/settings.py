@@ -1,8 +1,9 @@
 """The one place where configuration is read: arguments, environment, a TOML file, defaults.
 
 Precedence: argument > `REASONING_BANK_*` > TOML file > default. Groups nest with two underscores in the
-environment (`REASONING_BANK_CACHE__MEMORIES_SIZE`) and are tables in TOML (`[cache]`). Only `opening.py`, `bank.py`, `mcp/`
-and `cli/` see Settings; every other room takes plain keyword arguments. Nothing else in the package reads `os.environ`.
+environment (`REASONING_BANK_CACHE__MEMORIES_SIZE`) and are tables in TOML (`[cache]`). Only `opening.py`, `bank.py`,
+`mcp/` and `cli/` see Settings; every other room takes plain keyword arguments. Nothing else in the package reads
+`os.environ`.
 """
 
 import difflib

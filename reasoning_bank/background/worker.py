@@ -9,7 +9,7 @@ from typing import TypeAlias
 import anyio
 from sqlalchemy import Connection
 
-from reasoning_bank.errors import BusyError, ModelUnavailableError, StorageError
+from reasoning_bank.errors import BusyError, ModelUnavailableError, StorageError, UpstreamError
 from reasoning_bank.storage import Database, outbox
 from reasoning_bank.storage.outbox import OutboxRow
 
@@ -169,16 +169,17 @@ class OutboxWorker:
         mine.batches += 1
         try:
             await self._handlers[kind](rows)
-        except (ModelUnavailableError, BusyError) as error:
-            wait_s = error.retry_after_s if isinstance(error, BusyError) else _MODEL_WAIT_S
-            await self._postpone(rows, str(error), wait_s)
-            mine.postponed += len(rows)
-            mine.last_error = str(error)
         except Exception as error:
-            logger.warning("Background work %s failed for %d rows", kind, len(rows), exc_info=error)
-            mine.dead += await self._fail(rows, f"{type(error).__name__}: {error}")
-            mine.failed += len(rows)
+            # The task's border: an error is noted in the outbox, and the work is done again later or given up.
             mine.last_error = str(error)
+            wait_s = _wait_s(error)
+            if wait_s is not None:
+                await self._postpone(rows, str(error), wait_s)
+                mine.postponed += len(rows)
+            else:
+                logger.warning("Background work %s failed for %d rows", kind, len(rows), exc_info=error)
+                mine.dead += await self._fail(rows, f"{type(error).__name__}: {error}")
+                mine.failed += len(rows)
         else:
             mine.done += await self._database.write(lambda conn: outbox.finish(conn, self._owner, _seqs(rows)))
             self._held.difference_update(_seqs(rows))
@@ -240,6 +241,13 @@ class OutboxWorker:
         kinds = list(self._handlers)
         leased = any(outbox.counts(connection, now=now, kind=kind).leased for kind in kinds)
         return leased or outbox.is_waiting(connection, now=now, kinds=kinds)
+
+
+def _wait_s(error: Exception) -> float | None:
+    """Seconds until the work may succeed where the rows are not to blame; None where they may be."""
+    if isinstance(error, ModelUnavailableError):
+        return _MODEL_WAIT_S
+    return error.retry_after_s if isinstance(error, BusyError | UpstreamError) else None
 
 
 def _seqs(rows: Sequence[OutboxRow]) -> list[int]:

@@ -16,6 +16,9 @@ _NORMAL_MAX_TOKENS = 8_191
 # server calls too long would fail for ever.
 _BYTES_PER_TOKEN = 3
 _CONNECTIONS = 4
+_PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
+_OUTAGE_S = 15.0
+_LONGEST_WAIT_S = 300.0
 _REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
 _REASON_CHARACTERS = 300
 
@@ -118,7 +121,8 @@ class OpenAIEmbedder:
         try:
             response = self._client.post(self._url, json=body)
         except httpx2.HTTPError as error:
-            raise UpstreamError(f"no answer from the embedding server: {error or type(error).__name__}") from error
+            said = f"no answer from the embedding server: {error or type(error).__name__}"
+            raise UpstreamError(said, retry_after_s=_OUTAGE_S) from error
         if response.status_code != HTTPStatus.OK:
             _refuse(response, self._model)
         return _vectors(response, len(texts))
@@ -128,8 +132,11 @@ def _refuse(response: httpx2.Response, model: str) -> NoReturn:
     said = f"the embedding server answered HTTP {response.status_code}: {response.text[:_REASON_CHARACTERS]}"
     if response.status_code in _REFUSED:
         raise ModelUnavailableError(f"{said} (check embeddings.api_key, embeddings.base_url and the model {model!r})")
+    # Too many requests or a server in trouble passes; any other refusal is about these texts and would come again.
+    passes = response.status_code in _PASSING or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
     wait = response.headers.get("Retry-After", "")
-    raise UpstreamError(said, retry_after_s=float(wait) if wait.isdigit() else None)
+    retry_after_s = min(float(wait), _LONGEST_WAIT_S) if wait.isdigit() else _OUTAGE_S
+    raise UpstreamError(said, retry_after_s=retry_after_s if passes else None)
 
 
 def _vectors(response: httpx2.Response, expected: int) -> Vectors:

@@ -189,6 +189,9 @@ class TraceRecorder:
         if answer.distillation == "client":
             raise InputError(f"idempotency_key {call.key!r} already has other memories: send a new key")
         stored = self._store_items(connection, call, answer.trace_id)
+        if not stored:
+            # Nothing of it passed: what the rules made stays, and the key stays open for a better try.
+            return replace(answer, memories=(*answer.memories, *call.refused), distil_request=None)
         if fresh := [memory.id for memory in stored if memory.id is not None]:
             # Only what this trace made: one it was merged into is another trace's, and is not ours to hide.
             made = [memory.id for memory in answer.memories if memory.action == "created"]
@@ -268,9 +271,9 @@ def _gated(items: Iterable[MemoryItem], report: NewTrace) -> tuple[tuple[MemoryI
 
 
 def _distillation(call: _Call, stored: Sequence[StoredMemory]) -> Distillation:
-    if call.drafts is not None:
-        return "client"
-    return "rules" if stored else "none"
+    if not stored:
+        return "none"
+    return "rules" if call.drafts is None else "client"
 
 
 def _prepared(item: MemoryItem) -> _Prepared:

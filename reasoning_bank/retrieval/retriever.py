@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -108,8 +107,7 @@ class Retriever:
         self._index = index
         self._queries = caches.queries
         self._options = options or RetrievalOptions()
-        # The same memories are answered again and again: their tokens are counted once.
-        self._count_tokens = lru_cache(maxsize=1024)(count_tokens)
+        self._count_tokens = count_tokens
         self._now = now
         self._workspaces = Workspaces(database, memory_cache=caches.memories, kept=self._options.workspaces)
 

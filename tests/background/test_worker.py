@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from reasoning_bank.background import OutboxWorker
 from reasoning_bank.background.worker import Handler
-from reasoning_bank.errors import BusyError, ModelUnavailableError, StorageError
+from reasoning_bank.errors import BusyError, ModelUnavailableError, StorageError, UpstreamError
 from reasoning_bank.records import JsonValue
 from reasoning_bank.storage import Database, outbox
 from reasoning_bank.storage.outbox import OutboxRow
@@ -194,7 +194,10 @@ async def test_a_failed_row_is_tried_alone_and_spares_its_neighbours(database: D
     assert (statistics.done, statistics.dead, statistics.last_error) == (2, 1, "poison")
 
 
-@pytest.mark.parametrize("reason", [ModelUnavailableError("no weights"), BusyError("full", retry_after_s=5)])
+@pytest.mark.parametrize(
+    "reason",
+    [ModelUnavailableError("no weights"), BusyError("full", retry_after_s=5), UpstreamError("down", retry_after_s=9)],
+)
 async def test_work_that_must_wait_is_not_blamed(database: Database, clock: Clock, reason: Exception) -> None:
     done = Recorder()
     done.error = reason

@@ -92,6 +92,17 @@ async def test_junk_is_rejected_with_a_reason_and_the_trace_is_kept(bank: Reason
     assert (await bank.get_trace("w", result.trace_id)).report == TRACE
 
 
+async def test_a_key_stays_open_while_nothing_of_the_assistants_own_passed(bank: ReasoningBank) -> None:
+    asked = await bank.store_trace("w", TRACE)
+    junk = replace(LESSON, content="It worked.", description="")
+    for drafts in ([], [junk]):
+        told = await bank.store_trace("w", TRACE, memories=drafts, idempotency_key=asked.idempotency_key)
+        assert (told.trace_id, told.distillation) == (asked.trace_id, "rules")
+        assert told.memories[: len(asked.memories)] == asked.memories
+    better = await bank.store_trace("w", TRACE, memories=[LESSON], idempotency_key=asked.idempotency_key)
+    assert (better.distillation, better.memories[0].action) == ("client", "created")
+
+
 async def test_more_than_five_memories_are_refused_and_nothing_is_stored(bank: ReasoningBank) -> None:
     with pytest.raises(InputError, match="6 memories, the limit is 5"):
         await bank.store_trace("w", TRACE, memories=[LESSON] * 6)
