@@ -1,7 +1,8 @@
 """The main job on real input: rows imported by the command line, questions asked through a real MCP client over stdio.
 
 `python -m tests.evaluation.online DATA [SET ...]` prints R@10 and nDCG@10 per set beside the two single strategies,
-and writes tests/benchmarks/results/retrieval.json. BANK=DIR keeps the bank, so that a second run need not embed again.
+and writes tests/benchmarks/results/retrieval.json. BANK=DIR keeps the bank, so that a second run need not embed again
+(its `import_s` is then the time to find that all is there).
 """
 
 import asyncio
