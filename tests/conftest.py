@@ -1,6 +1,7 @@
 """What every test stands on: a clean environment, no network, no blocking of the event loop, real small parts."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,6 +44,14 @@ def clean_environment() -> Iterator[dict[str, str]]:
             if name.upper().startswith(STRANGERS) or name == "PYTHONUNBUFFERED":
                 patch.delenv(name)
         yield kept
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> Iterator[None]:
+    """A shell that runs the tests in the background has SIGINT ignored, and the processes tests start inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)
