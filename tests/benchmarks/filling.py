@@ -25,20 +25,30 @@ NOISE = 0.35
 """Length of the noise added to a stored unit vector: cosine to its origin about .94, like a paraphrase."""
 
 
-async def fill(directory: Path, size: int) -> None:
-    """Make a bank with `size` lessons whose vectors are all there; one that exists already is kept."""
-    done = directory / f"filled-{size}"
+async def fill(root: Path, size: int) -> Path:
+    """Make a bank below `root` with `size` lessons whose vectors are all there, or find it made; its directory."""
+    directory = root / f"bank-{size}"
+    done = directory / "filled"
     if done.exists():
-        return
+        return directory
     shutil.rmtree(directory, ignore_errors=True)
+    if size > EMBEDDED:
+        shutil.copytree(await fill(root, EMBEDDED), directory)
+        done.unlink()
     async with ReasoningBank(load_settings(data_dir=directory, vectors={"chroma_mode": "off"})) as bank:
-        for start in range(0, min(size, EMBEDDED), BLOCK):
-            numbers = range(start, min(start + BLOCK, size, EMBEDDED))
-            await bank.store_many(WORKSPACE, [imported(number) for number in numbers])
-        await bank.wait_until_searchable(timeout_s=3600)
         if size > EMBEDDED:
             vary(bank.rooms.database, EMBEDDED, size)
+        else:
+            await _embed(bank, size)
     done.touch()
+    return directory
+
+
+async def _embed(bank: ReasoningBank, size: int) -> None:
+    for start in range(0, size, BLOCK):
+        numbers = range(start, min(start + BLOCK, size))
+        await bank.store_many(WORKSPACE, [imported(number) for number in numbers])
+    await bank.wait_until_searchable(timeout_s=3600)
 
 
 def item(number: int) -> MemoryItem:

@@ -112,13 +112,15 @@ class InProcess:
         return time.process_time()
 
 
-async def measure(directory: Path, size: int) -> dict[str, Any]:
+async def measure(root: Path, size: int) -> dict[str, Any]:
     """All figures of one size."""
-    await fill(directory, size)
+    directory = await fill(root, size)
     figures: dict[str, Any] = {"memories": size}
     async with _library(directory) as bank:
-        figures["library"] = await _figures(bank, size, seed=1)
         figures["embed_one_short_query"] = await _embedding(bank.bank, size)
+        figures["library"] = await _figures(bank, size, seed=1)
+        # What was stored must not be left for the next process to embed while it is measured.
+        await bank.bank.wait_until_searchable(timeout_s=600)
     async with _over_mcp(directory, figures) as bank:
         figures["mcp_stdio"] = await _figures(bank, size, seed=2)
         figures["rss_mb"]["after_use"] = _rss_mb()
@@ -223,7 +225,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         root: Path = options.keep or Path(temporary)
-        sizes = [anyio.run(measure, root / f"bank-{size}", int(size)) for size in options.sizes.split(",")]
+        sizes = [anyio.run(measure, root, int(size)) for size in options.sizes.split(",")]
     report = {"machine": machine(), "k": K, "width": WIDTH, "sizes": sizes}
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / "latency.json"
