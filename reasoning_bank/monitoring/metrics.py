@@ -7,7 +7,7 @@ and an observation costs one logarithm and one list update.
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
 from reasoning_bank.records import JsonValue
@@ -84,7 +84,7 @@ class PerformanceMonitor:
         self._counters: dict[str, int] = {}
 
     @contextmanager
-    def measure(self, operation: str) -> Iterator[None]:
+    def measure(self, operation: str) -> Generator[None]:
         """Time the block as one call of `operation`; an exception counts as its error and passes on."""
         start = self._timer()
         failed = True
