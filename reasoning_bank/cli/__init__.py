@@ -66,7 +66,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
 )
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    r"""A memory bank for AI assistants: traces in, few relevant memories out.
+    """A memory bank for AI assistants: traces in, few relevant memories out.
 
     Without a command it serves MCP on stdio when its input is not a terminal (that is how assistants start it), and
     prints this help when it is.

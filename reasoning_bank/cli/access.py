@@ -16,7 +16,7 @@ SCOPES = ("read", "write")
 
 @click.group("token")
 def token_command() -> None:
-    r"""Create, list or revoke bearer tokens for HTTP.
+    """Create, list or revoke bearer tokens for HTTP.
 
     A token opens one workspace. Only its digest is kept, so it is shown once.
 
@@ -38,7 +38,7 @@ def token_command() -> None:
 def create(
     name: str, *, workspace: str | None, scopes: tuple[str, ...], days: int | None, as_json: bool, load: LoadSettings
 ) -> None:
-    r"""Create a token and print it, this once.
+    """Create a token and print it, this once.
 
     \b
     Examples:
@@ -71,7 +71,7 @@ def create(
 @json_option
 @settings_options
 def list_tokens(*, workspace: str | None, as_json: bool, load: LoadSettings) -> None:
-    r"""List tokens, without their secrets.
+    """List tokens, without their secrets.
 
     \b
     Example:
@@ -93,7 +93,7 @@ def list_tokens(*, workspace: str | None, as_json: bool, load: LoadSettings) -> 
 @click.argument("token_id", metavar="ID")
 @settings_options
 def revoke(token_id: str, *, load: LoadSettings) -> None:
-    r"""End a token now; `token list` shows the ids.
+    """End a token now; `token list` shows the ids.
 
     \b
     Example:

@@ -21,7 +21,7 @@ MARKS = {"ok": ("ok  ", "green"), "warning": ("note", "yellow"), "failure": ("FA
 @json_option
 @settings_options
 def doctor_command(*, rebuild_index: bool, retry: bool, as_json: bool, load: LoadSettings) -> None:
-    r"""Check files, schema, index, model and queue, and say what to do.
+    """Check files, schema, index, model and queue, and say what to do.
 
     Ends with 1 when a check failed. Nothing is changed unless an option says so.
 

@@ -25,7 +25,7 @@ MODEL_WAIT_S = 60.0
 @click.command("demo")
 @settings_options
 def demo_command(*, load: LoadSettings) -> None:
-    r"""See it work: a real MCP client stores, asks and compresses.
+    """See it work: a real MCP client stores, asks and compresses.
 
     Starts a server over stdio in a temporary directory, stores five traces, asks three questions (to one of them the
     bank has no answer), compresses a prompt and reads the statistics. Your own bank is not touched.

@@ -13,7 +13,7 @@ from reasoning_bank.cli.options import LoadSettings, json_option, settings_optio
 @json_option
 @settings_options
 def stats_command(*, workspace: str | None, as_json: bool, load: LoadSettings) -> None:
-    r"""Show what the bank holds and how it performs.
+    """Show what the bank holds and how it performs.
 
     Counts are of the bank, whoever wrote it; latencies and caches are of this process, so a running server's own are
     read over MCP (bank://stats).

@@ -42,7 +42,7 @@ def moment(text: str) -> datetime:
 def search_command(
     task: str, *, workspace: str | None, only_context: bool, as_json: bool, load: LoadSettings, **options: object
 ) -> None:
-    r"""Ask the bank for the memories that help with a task.
+    """Ask the bank for the memories that help with a task.
 
     \b
     Examples:
@@ -137,7 +137,7 @@ def _print_found(found: Retrieval) -> None:
 @json_option
 @settings_options
 def store_command(task: str, *, workspace: str | None, as_json: bool, load: LoadSettings, **options: object) -> None:
-    r"""Store what happened on a task, and what it teaches.
+    """Store what happened on a task, and what it teaches.
 
     Without --memories the lessons are distilled by rules. TASK may be - to read it from standard input.
 

@@ -33,7 +33,7 @@ SHOWN = 5
 def import_command(
     file: Path, *, workspace: str | None, wait: bool, skip_bad: bool, as_json: bool, load: LoadSettings
 ) -> None:
-    r"""Import memories from a JSONL file.
+    """Import memories from a JSONL file.
 
     One object per line: {"id", "text", "metadata": {...}}. The metadata may hold workspace, title, description,
     content, time, speaker, session and turn; everything else in it is stored and never searched. Rows with a session
@@ -116,7 +116,7 @@ def _opened(file: Path) -> Generator[BinaryIO]:
 @json_option
 @settings_options
 def export_command(file: Path, *, workspace: str | None, as_json: bool, load: LoadSettings) -> None:
-    r"""Export memories as canonical JSONL.
+    """Export memories as canonical JSONL.
 
     Everything the bank knows of traces and memories: words, ids, dates, counters. Importing the file elsewhere and
     exporting again gives the same bytes. Without FILE it goes to standard output.

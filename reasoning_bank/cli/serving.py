@@ -36,7 +36,7 @@ def serve_command(
     profile: str | None,
     load: LoadSettings,
 ) -> None:
-    r"""Serve the bank over MCP, on stdio or HTTP.
+    """Serve the bank over MCP, on stdio or HTTP.
 
     Clients of one machine each start their own server over stdio and share the bank; HTTP serves clients that take a
     URL. It stops at the end of its input (stdio), on SIGTERM or SIGINT, after the calls in flight.

@@ -14,7 +14,7 @@ MODES = ("off", "redact", "block", "default")
 
 @click.group("workspace")
 def workspace_command() -> None:
-    r"""List workspaces, or set the privacy mode of one.
+    """List workspaces, or set the privacy mode of one.
 
     \b
     Example:
@@ -26,7 +26,7 @@ def workspace_command() -> None:
 @json_option
 @settings_options
 def list_workspaces(*, as_json: bool, load: LoadSettings) -> None:
-    r"""List every workspace with what it holds.
+    """List every workspace with what it holds.
 
     \b
     Example:
@@ -49,7 +49,7 @@ def list_workspaces(*, as_json: bool, load: LoadSettings) -> None:
 @click.argument("mode", type=click.Choice(MODES))
 @settings_options
 def privacy(name: str, mode: str, *, load: LoadSettings) -> None:
-    r"""Set what happens to secrets in what workspace NAME stores from now on, in every process.
+    """Set what happens to secrets in what workspace NAME stores from now on, in every process.
 
     off keeps them, redact replaces them by placeholders, block refuses the text, default follows the setting
     privacy.mode.

