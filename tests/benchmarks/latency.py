@@ -207,7 +207,7 @@ async def _over_mcp(directory: Path, size: int, figures: dict[str, Any]) -> Asyn
         figures["start_s"]["first_answer"] = _since(started)
         await _until_semantic(bank)
         figures["start_s"]["first_semantic_answer"] = _since(started)
-        figures["start_s"]["index_serves"] = await _until_index_serves(bank, size)
+        figures["index_opened_s"] = await _until_index_serves(bank, size)
         yield bank
 
 
@@ -242,16 +242,16 @@ def _children() -> list[psutil.Process]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure and write `results/latency.json`."""
+    """Measure, print and write the results."""
     parser = argparse.ArgumentParser(prog="latency", description=__doc__)
     parser.add_argument("--sizes", default="1000,10000,100000")
     parser.add_argument("--keep", type=Path, help="directory in which filled banks are kept for the next run")
+    parser.add_argument("--results", type=Path, default=RESULTS / "latency.json", help="file to write")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         root: Path = options.keep or Path(temporary)
         sizes = [anyio.run(measure, root, int(size)) for size in options.sizes.split(",")]
     report = {"machine": machine(), "k": K, "width": WIDTH, "sizes": sizes}
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / "latency.json"
-    target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    options.results.parent.mkdir(exist_ok=True)
+    options.results.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=1))
