@@ -39,7 +39,17 @@ def demo_command(*, load: LoadSettings) -> None:
     settings = load()
     # On Windows a file that a server still closes cannot be deleted; the directory is temporary in any case.
     with tempfile.TemporaryDirectory(prefix="reasoning-bank-demo-", ignore_cleanup_errors=True) as directory:
-        anyio.run(_demonstrate, settings, directory)
+        try:
+            anyio.run(_demonstrate, settings, directory)
+        except BaseExceptionGroup as group:
+            # The client's task groups wrap whatever ends them, a reader that left (`| head`) too.
+            raise _cause(group) from group
+
+
+def _cause(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
 
 
 async def _demonstrate(settings: "Settings", directory: str) -> None:
@@ -49,7 +59,12 @@ async def _demonstrate(settings: "Settings", directory: str) -> None:
     server = StdioServerParameters(
         command=sys.executable,
         args=["-m", "reasoning_bank", "serve", "--data-dir", directory, "--workspace", "demo"],
-        env={"REASONING_BANK_ASSETS_DIR": str(settings.assets_dir), "REASONING_BANK_LOG_LEVEL": "ERROR"},
+        env={
+            "REASONING_BANK_ASSETS_DIR": str(settings.assets_dir),
+            "REASONING_BANK_ASSETS__ALLOW_DOWNLOAD": str(settings.assets.allow_download).lower(),
+            "REASONING_BANK_ASSETS__HUB_URL": settings.assets.hub_url,
+            "REASONING_BANK_LOG_LEVEL": "ERROR",
+        },
     )
     started = time.perf_counter()
     async with Client(server, read_timeout_seconds=120) as client:
@@ -115,7 +130,7 @@ async def _compress(client: "Client", data: Mapping[str, Any]) -> None:
     _title("A prompt is compressed: all five trajectories at once")
     started = time.perf_counter()
     answer = _structured(await client.call_tool("compress_prompt", {"prompt": prompt, **data["compress"]}))
-    counted = f"{answer['tokenizer']}, {'exact' if answer['exact'] else 'estimated'}"
+    counted = f"{answer['tokenizer']}, exact" if answer["exact"] else "estimated"
     click.echo(f"  {answer['tokens_before']} tokens -> {answer['tokens_after']} ({counted}) in {_ms(started)}")
     for line in answer["text"].strip().splitlines()[:6]:
         click.echo(f"  | {line[:110]}")

@@ -102,3 +102,27 @@ def test_the_demo_shows_every_step_with_a_real_client_and_leaves_nothing_behind(
     assert "5 memories of 5 traces" in done.stdout
     assert not list(tmp_path.glob("reasoning-bank-demo-*"))
     assert not (tmp_path / "bank").exists()
+
+
+@pytest.mark.slow
+def test_the_demo_fetches_nothing_where_that_is_forbidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REASONING_BANK_ASSETS_DIR", str(tmp_path / "assets"))
+    monkeypatch.setenv("REASONING_BANK_ASSETS__ALLOW_DOWNLOAD", "false")
+    done = subprocess.run(
+        [*COMMAND, "demo"], capture_output=True, text=True, encoding="utf-8", timeout=110, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no embedding model here" in done.stdout
+    assert not [path for path in tmp_path.rglob("*") if path.stat().st_size > 100_000]
+
+
+@pytest.mark.slow
+def test_a_reader_that_leaves_ends_the_demo_without_a_traceback() -> None:
+    command = [*COMMAND, "demo"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as demo:
+        assert demo.stdout is not None
+        demo.stdout.close()
+        demo.stdout = None
+        _, complaints = demo.communicate(timeout=110)
+    assert demo.returncode == 1
+    assert "Traceback" not in complaints
