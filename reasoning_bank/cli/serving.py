@@ -65,14 +65,16 @@ def announce(settings: "Settings", url: str) -> None:
 
     command = [sys.executable, "-m", "reasoning_bank", "serve", *_own_directory(settings)]
     http: dict[str, object] = {"type": "http", "url": url}
+    header = ""
     if needs_token(settings.http):
         http["headers"] = {"Authorization": "Bearer rb_... (reasoning-bank token create NAME)"}
+        header = ' --header "Authorization: Bearer rb_..."'
     click.echo(
         f"reasoning-bank listens on {url}\n"
         f"data: {settings.data_dir}\n\n"
         "Clients that take a URL (Claude Code, Cursor):\n"
         f"{_snippet(http)}\n"
-        f"  or: claude mcp add --transport http reasoning-bank {url}\n\n"
+        f"  or: claude mcp add --transport http reasoning-bank {url}{header}\n\n"
         "Clients that start the server themselves (Claude Desktop, Claude Code, Cursor); they share this bank:\n"
         f"{_snippet({'command': command[0], 'args': command[1:]})}\n"
         f"  or: claude mcp add reasoning-bank -- {shlex.join(command)}\n\n"
