@@ -303,4 +303,4 @@ def test_hostile_text_costs_linear_time(name: str) -> None:
     """Fifty kilobytes of each; a quadratic rule needs minutes, the bound is generous for a loaded machine."""
     started = time.process_time()
     REDACTOR.text(PROBES[name])
-    assert time.process_time() - started < 2.0
+    assert time.process_time() - started < 10.0
