@@ -17,6 +17,8 @@ from reasoning_bank.errors import AssetError, ModelUnavailableError
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_GOODBYE_S = 2.0
+
 Obtain = Callable[[ProgressCallback], object]
 """Fetches what `load` missed; gives up when the callback raises."""
 
@@ -74,6 +76,8 @@ class ModelLoader:
     ) -> None:
         self._stopping.set()
         if self._task is not None:
+            # An interpreter that ends while native code still builds a session is aborted; most loads end in time.
+            await asyncio.wait({self._task}, timeout=_LONGEST_GOODBYE_S)
             self._task.cancel()
             await asyncio.wait({self._task})
 

@@ -146,7 +146,14 @@ class TraceRecorder:
 
     def _own(self, drafts: Sequence[MemoryItem], report: NewTrace, redactor: Redactor) -> tuple[MemoryItem, ...]:
         """The assistant's own memories, each found by its title, its description and the task."""
-        found = [replace(item, text=found_by(item.title, item.description, report.task)) for item in drafts]
+        found = [
+            replace(
+                item,
+                text=found_by(item.title, item.description, report.task),
+                outcome=report.outcome if item.outcome == "unknown" else item.outcome,
+            )
+            for item in drafts
+        ]
         return tuple(
             admitted_item(item, limits=self._limits, redactor=redactor, field=f"memories[{index}]")
             for index, item in enumerate(found)

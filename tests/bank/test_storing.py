@@ -84,6 +84,13 @@ async def test_own_memories_do_not_hide_what_another_trace_has_learned(bank: Rea
     assert {retrieved.memory.id for retrieved in found.memories} == shared | {told.memories[0].id}
 
 
+async def test_a_memory_that_names_no_outcome_has_that_of_its_trace(bank: ReasoningBank) -> None:
+    failed = replace(LESSON, title="Never sleep in a test", outcome="failure")
+    stored = await bank.store_trace("w", TRACE, memories=[LESSON, failed])
+    details = await bank.get_memories("w", [memory.id or "" for memory in stored.memories])
+    assert [detail.memory.item.outcome for detail in details] == ["success", "failure"]
+
+
 async def test_junk_is_rejected_with_a_reason_and_the_trace_is_kept(bank: ReasoningBank) -> None:
     junk = replace(LESSON, content="It worked.", description="")
     result = await bank.store_trace("w", TRACE, memories=[junk, LESSON])
