@@ -204,6 +204,7 @@ async def test_identity_that_loading_tells_is_waited_for(database: Database) -> 
     async with switching(database, model) as switch:
         assert switch.state.configured is None or switch.serving is not None
         model.load_gate.set()
+        await until(lambda: bool(model.loads))  # only then does it have an identity to ask for
         await until(lambda: answers_with(database, model))
         assert switch.serving is not None
 
