@@ -17,6 +17,26 @@ Origin = Literal["client", "rules", "llm", "import"]
 """Who put the words of a memory: the assistant, our rules, an LLM, or an imported row."""
 Trust = Literal["quarantined", "low", "normal", "trusted"]
 Verdict = Literal["helped", "misled", "ignored"]
+Strategy = Literal["semantic", "keyword", "temporal", "entity"]
+"""A way memories are found; one that could not take part is named as degraded."""
+Stage = Literal[
+    "semantic",
+    "keyword",
+    "temporal",
+    "entity",
+    "pairs",
+    "length_prior",
+    "code_share",
+    "main_line",
+    "links",
+    "neighbour_vectors",
+    "neighbours",
+    "answers",
+    "session",
+    "scoring",
+]
+"""A part of the rule that can be left out, to measure what it adds; the four strategies are such parts too."""
+Preset = Literal["default", "paper", "conversation"]
 EventTime: TypeAlias = "str | int | float | None"
 """When it happened, as the source said it: ISO 8601 text, an order number, or unknown."""
 
@@ -191,6 +211,11 @@ class Query:
         min_score: absolute relevance floor in 0..1; None is the configured default, 0 switches it off.
         token_budget: tokens the `context` block may take; 0 means no context block limit.
         exclude_ids: memories already shown.
+        preset: a set of choices for one kind of use; see `retrieval.presets`.
+        group_by_trace: memories of one trace come together, at the place of the best of them.
+        per_trace, per_actor: most memories of one trace or actor; None for no limit beyond that on low trust.
+        near_duplicates: likeness (0..1) from which the later of two memories is left out; None keeps both.
+        explain: also answer why each memory was chosen or dropped.
     """
 
     task: str
@@ -204,6 +229,12 @@ class Query:
     include_failures: bool = True
     token_budget: int = 800
     exclude_ids: tuple[str, ...] = ()
+    preset: Preset = "default"
+    group_by_trace: bool = False
+    per_trace: int | None = None
+    per_actor: int | None = None
+    near_duplicates: float | None = None
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

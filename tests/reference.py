@@ -82,8 +82,8 @@ def write() -> None:
     """Writes every generated part in place."""
     text = README.read_text(encoding="utf-8")
     for name, table in (("tools", tools_table()), ("commands", commands_table()), ("settings", settings_table())):
-        old = f"<!-- {name}:begin -->\n{between(text, name)}"
-        text = text.replace(old, f"<!-- {name}:begin -->\n{table}\n")
+        old = rf"(<!-- {name}:begin -->\n).*?\n*(<!-- {name}:end -->)"
+        text = re.sub(old, lambda found, table=table: f"{found[1]}{table}\n\n{found[2]}", text, flags=re.DOTALL)
     README.write_text(text, encoding="utf-8")
     DEFAULT_TOML.write_text(default_toml(), encoding="utf-8")
 
@@ -141,8 +141,9 @@ def _shown(name: str, info: FieldInfo) -> str:
 
 def _range(info: FieldInfo) -> str:
     """Returns the values a setting takes: "`a`, `b`" for a closed set, "1 to 100" for a number, else ""."""
-    if get_origin(info.annotation) is Literal:
-        return ", ".join(f"`{choice}`" for choice in get_args(info.annotation))
+    one = get_args(info.annotation)[0] if get_origin(info.annotation) is tuple else info.annotation
+    if get_origin(one) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(one))
     low = high = ""
     for bound in info.metadata:
         if isinstance(bound, annotated_types.Ge):

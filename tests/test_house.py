@@ -37,7 +37,7 @@ CROSSINGS = {
 
 ENVIRONMENT = {
     "assets/wheels.py",  # a child process (pip) gets the user's environment
-    "settings.py",
+    "settings/loading.py",
 }
 """Who touches the environment: the reader of settings, and whoever passes it on to a child process."""
 

@@ -1,28 +1,15 @@
-"""The one place where configuration is read: arguments, environment, a TOML file, defaults.
+"""Every setting with its unit, bounds and meaning: one frozen group per table of the configuration file."""
 
-Precedence: argument > `REASONING_BANK_*` > TOML file > default. Groups nest with two underscores in the
-environment (`REASONING_BANK_CACHE__MEMORIES_SIZE`) and are tables in TOML (`[cache]`). Only `opening.py`, `bank.py`,
-`mcp/` and `cli/` see Settings; every other room takes plain keyword arguments. Nothing else in the package reads
-`os.environ`.
-"""
-
-import difflib
-import os
-import tomllib
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict, SettingsError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from reasoning_bank.errors import ConfigError
+from reasoning_bank.records import Stage
 
 ENV_PREFIX = "REASONING_BANK_"
-NOT_SETTINGS = frozenset({"CONFIG", "EVAL_DATA"})
-"""Variables with our prefix that are no settings: the configuration file, the evaluation data of the tests."""
 
 
 def _absolute(path: Path) -> Path:
@@ -126,7 +113,17 @@ class CacheSettings(Group):
     queries_size: int = Field(
         default=1_000, ge=0, le=1_000_000, description="Query embeddings kept (entries); 0 is off."
     )
-    queries_ttl_s: float = Field(default=3_600.0, gt=0, le=604_800, description="Lifetime of a kept query (seconds).")
+    queries_ttl_s: float = Field(default=86_400.0, gt=0, le=604_800, description="Lifetime of a kept query (seconds).")
+    answers_size: int = Field(default=500, ge=0, le=1_000_000, description="Search answers kept (entries); 0 is off.")
+    answers_ttl_s: float = Field(default=300.0, gt=0, le=86_400, description="Lifetime of a kept answer (seconds).")
+    intents_size: int = Field(default=1_000, ge=0, le=1_000_000, description="Query intents kept (entries); 0 is off.")
+    intents_ttl_s: float = Field(default=1_800.0, gt=0, le=86_400, description="Lifetime of a kept intent (seconds).")
+    contexts_size: int = Field(
+        default=500, ge=0, le=1_000_000, description="Formatted context blocks kept (entries); 0 is off."
+    )
+    contexts_ttl_s: float = Field(
+        default=3_600.0, gt=0, le=604_800, description="Lifetime of a kept context block (seconds)."
+    )
 
 
 class RetrievalSettings(Group):
@@ -141,6 +138,18 @@ class RetrievalSettings(Group):
     )
     token_budget: int = Field(
         default=800, ge=0, le=100_000, description="Size of the ready-to-read context block (tokens); 0 means no limit."
+    )
+    time_zone: str = Field(
+        default="UTC", description='IANA time zone in which a query\'s "yesterday" is meant, such as Europe/Berlin.'
+    )
+    deadline_ms: int = Field(
+        default=2_000,
+        ge=1,
+        le=60_000,
+        description="Longest time a strategy may take (milliseconds); then the others answer, and `degraded` names it.",
+    )
+    without: Annotated[tuple[Stage, ...], NoDecode, BeforeValidator(_split_commas)] = Field(
+        default=(), description="Parts of the ranking rule left out, to measure what each adds (see `eval --ablate`)."
     )
 
 
@@ -278,116 +287,3 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     assets: AssetSettings = AssetSettings()
     background: BackgroundSettings = BackgroundSettings()
-
-
-def load_settings(config: Path | None = None, **overrides: object) -> Settings:
-    """Returns the settings in force.
-
-    Args:
-        config: a TOML file; None takes `REASONING_BANK_CONFIG`, else `config.toml` in the platform's configuration
-            directory when there is one.
-        **overrides: fields by name, groups as mappings; None means "not given".
-
-    Raises:
-        ConfigError: an unknown key (the nearest known one is named), a value out of bounds, or a file that is missing
-            or not TOML.
-    """
-    path = config or _configured_file()
-    layers = (_from_toml(path), _from_environment(), _given(overrides))
-    values: dict[str, object] = {}
-    for layer in layers:
-        values = _merged(values, layer)
-    try:
-        # The environment is read once more by BaseSettings, below what is passed in: it changes nothing.
-        return Settings(**values)  # pyright: ignore[reportArgumentType] -- this call is the validation
-    except ValidationError as error:
-        raise ConfigError(_explain(error)) from error
-
-
-def default_config_file() -> Path:
-    """Returns where the configuration file is looked for when none is named; it need not exist."""
-    return platformdirs.user_config_path("reasoning-bank", appauthor=False) / "config.toml"
-
-
-def project_directory() -> Path | None:
-    """Returns the project the MCP host says it works in (`CLAUDE_PROJECT_DIR`), or None."""
-    value = os.environ.get("CLAUDE_PROJECT_DIR", "").strip()
-    return Path(value) if value else None
-
-
-def setting_names(model: type[BaseModel] = Settings) -> Iterator[tuple[str, FieldInfo]]:
-    """Yields every setting as (dotted name, field), groups unfolded, in the order of declaration."""
-    for name, info in model.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, Group):
-            yield from ((f"{name}.{inner}", field) for inner, field in setting_names(info.annotation))
-        else:
-            yield name, info
-
-
-def _configured_file() -> Path | None:
-    if named := os.environ.get(f"{ENV_PREFIX}CONFIG", "").strip():
-        return Path(named).expanduser()
-    default = default_config_file()
-    return default if default.is_file() else None
-
-
-def _from_toml(path: Path | None) -> Mapping[str, object]:
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration file {str(path)!r}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the configuration file {str(path)!r} is not TOML: {error}") from error
-
-
-def _from_environment() -> Mapping[str, object]:
-    # pydantic-settings overlooks unknown names at the top level: a typo would silently be the default.
-    for variable in os.environ:
-        name = variable.upper()
-        if name.startswith(ENV_PREFIX) and (key := name.removeprefix(ENV_PREFIX)) not in NOT_SETTINGS:
-            _check_environment_key(variable, key)
-    try:
-        return EnvSettingsSource(Settings)()
-    except SettingsError as error:
-        raise ConfigError(f"the environment cannot be read: {error} (lists and tables are written as JSON)") from error
-
-
-def _check_environment_key(variable: str, key: str) -> None:
-    if key.lower().split("__")[0] not in Settings.model_fields:
-        raise ConfigError(f"unknown setting {variable!r} in the environment{_nearest(key.lower().replace('__', '.'))}")
-
-
-def _given(overrides: Mapping[str, object]) -> Mapping[str, object]:
-    return {key: value for key, value in overrides.items() if value is not None}
-
-
-def _merged(low: Mapping[str, object], high: Mapping[str, object]) -> dict[str, object]:
-    merged = dict(low)
-    for key, value in high.items():
-        below = merged.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            merged[key] = _merged(cast("Mapping[str, object]", below), cast("Mapping[str, object]", value))
-        else:
-            merged[key] = value
-    return merged
-
-
-def _explain(error: ValidationError) -> str:
-    lines: list[str] = []
-    for problem in error.errors(include_url=False, include_context=False, include_input=False):
-        name = ".".join(str(part) for part in problem["loc"])
-        unknown = problem["type"] == "extra_forbidden"
-        lines.append(f"unknown setting {name!r}{_nearest(name)}" if unknown else f"setting {name!r}: {problem['msg']}")
-    return "; ".join(lines)
-
-
-def _nearest(name: str) -> str:
-    """Returns ", did you mean …?" for the known setting most like `name`, by its full name or by its last part."""
-    known = [known for known, _ in setting_names()] + list(Settings.model_fields)
-    if close := difflib.get_close_matches(name, known, n=1, cutoff=0.6):
-        return f"; did you mean {close[0]!r}?"
-    by_last_part = {known_name.rsplit(".", 1)[-1]: known_name for known_name in known}
-    close = difflib.get_close_matches(name.rsplit(".", 1)[-1], by_last_part, n=1, cutoff=0.6)
-    return f"; did you mean {by_last_part[close[0]]!r}?" if close else ""
