@@ -260,23 +260,72 @@ class RetrievedMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How one strategy saw a memory: its place among all candidates, from 1, and its score in the strategy's own unit."""
+
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """One memory a search looked at closely.
+
+    Attributes:
+        decision: why it was chosen or dropped, in words.
+        fused: what all strategies say together, in standard deviations of the candidates; -inf never occurs.
+        relevance: absolute, 0..1.
+        standings: each strategy that found it.
+        adjustments: what ratings, age, trust and the like added to `fused`, in the same unit.
+    """
+
+    id: str
+    decision: str
+    fused: float
+    relevance: float
+    standings: Mapping[Strategy, Standing]
+    adjustments: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a search answered what it did.
+
+    Attributes:
+        intent: what the query was read as.
+        plan: path, strategies that ran, those that did not and why, candidates, weights.
+        considered: the memories looked at closely, best first.
+    """
+
+    intent: Mapping[str, JsonValue]
+    plan: Mapping[str, JsonValue]
+    considered: tuple[Considered, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Retrieval:
     """The answer to a query, best first.
 
     Attributes:
         context: a block ready to read, within the query's token budget; empty when nothing is relevant.
         below_floor: how many of the k best were dropped because their relevance was below the floor.
-        degraded: names of the strategies that did not take part ("semantic", "keyword").
+        degraded: strategies that should have taken part and could not.
         path: how the vectors were searched: "exact", "chroma", or "none".
-        timings_ms: stage name to milliseconds.
+        timings_ms: stage name to milliseconds; stages may run at once, so they add up to more than `total`.
+        contributors: for each memory, the strategies that had it among their own best.
+        explanation: only where it was asked for.
+        cached: whether an earlier answer was given again, because nothing had changed.
     """
 
     memories: tuple[RetrievedMemory, ...]
     context: str
     below_floor: int
-    degraded: tuple[str, ...]
+    degraded: tuple[Strategy, ...]
     path: Literal["exact", "chroma", "none"]
     timings_ms: Mapping[str, float]
+    contributors: tuple[tuple[Strategy, ...], ...] = ()
+    explanation: Explanation | None = None
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
