@@ -50,10 +50,12 @@ class Ranked:
     Attributes:
         rows: (m,) rows of the corpus.
         relevance: (m,) absolute relevance of each, 0..1.
+        scores: (m,) fused score of each, in standard deviations of the candidates.
     """
 
     rows: IntArray
     relevance: Scores
+    scores: Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def rank(
         watch: gets the laps "keyword", "semantic" and "fusion".
     """
     if not scope.count or limit < 1:
-        return Ranked(np.empty(0, np.int64), np.empty(0, np.float64))
+        return Ranked(np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, np.float64))
     lexical = _lexical(corpus, question, scope)
     watch.lap("keyword")
     evidence = _evidence(corpus, question, scope, lexical)
@@ -101,7 +103,7 @@ def rank(
     scores = _linked(corpus, scores, scope, text_of)
     scores = _shared(corpus, scores)
     rows = best_first(corpus, scores, min(limit, scope.count))
-    ranked = Ranked(rows, _relevance(corpus, question, rows, lexical))
+    ranked = Ranked(rows, _relevance(corpus, question, rows, lexical), scores[rows])
     watch.lap("fusion")
     return ranked
 

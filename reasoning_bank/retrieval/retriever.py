@@ -1,7 +1,7 @@
 """One search from query to answer: meaning, candidates, order, floor, context; each stage timed."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -19,7 +19,8 @@ from reasoning_bank.retrieval.planner import EXACT_LIMIT, Search, asks_index, ca
 from reasoning_bank.retrieval.postings import FloatArray, IntArray
 from reasoning_bank.retrieval.ranking import Question, Ranked, rank
 from reasoning_bank.retrieval.scope import find_scope, is_filtered
-from reasoning_bank.retrieval.selection import Ballot, Selection, select
+from reasoning_bank.retrieval.scoring import Candidate, Weights, rescored
+from reasoning_bank.retrieval.selection import Limits, Selection, hidden_reason, select
 from reasoning_bank.retrieval.timing import Stopwatch
 from reasoning_bank.retrieval.workspaces import Picture, VectorSpace, Workspaces
 from reasoning_bank.storage import changes
@@ -204,19 +205,25 @@ class Retriever:
     def _selection(self, connection: Connection, asked: _Asked, picture: Picture, ranked: Ranked) -> Selection:
         query, ids = asked.query, picture.corpus.names.ids
         rows: list[int] = ranked.rows.tolist()
-        ballots = [Ballot(ids[row], float(score)) for row, score in zip(rows, ranked.relevance, strict=True)]
-
-        def read(wanted: Sequence[str]) -> dict[str, Memory]:
-            found = self._workspaces.read(connection, asked.workspace, wanted, picture=picture)
-            # Checked on the way out: whatever went wrong before, no other workspace's memory is ever answered.
-            return {each: memory for each, memory in found.items() if _may_be_seen(memory, asked.workspace)}
-
+        found = self._workspaces.read(connection, asked.workspace, [ids[row] for row in rows], picture=picture)
+        candidates = [
+            Candidate(found[ids[row]], float(score), float(relevance))
+            for row, score, relevance in zip(rows, ranked.scores, ranked.relevance, strict=True)
+            if ids[row] in found
+        ]
+        now = self._now()
         return select(
-            ballots,
-            k=query.k,
-            floor=self._options.floor if query.min_score is None else query.min_score,
-            excluded=frozenset(query.exclude_ids),
-            read=read,
+            rescored(candidates, task=query.task, weights=Weights(), now=now),
+            limits=Limits(
+                k=query.k,
+                floor=self._options.floor if query.min_score is None else query.min_score,
+                excluded=frozenset(query.exclude_ids),
+                per_trace=query.per_trace,
+                per_actor=query.per_actor,
+                near_duplicates=query.near_duplicates,
+                group_by_trace=query.group_by_trace,
+            ),
+            hidden=lambda memory: hidden_reason(memory, workspace=asked.workspace, now=now),
         )
 
 
@@ -227,10 +234,6 @@ def _check(query: Query) -> None:
         raise InputError(f"k is {query.k!r}: ask for 1 or more memories")
     if query.min_score is not None and not 0 <= query.min_score <= 1:
         raise InputError(f"min_score is {query.min_score!r}: send a number from 0 to 1")
-
-
-def _may_be_seen(memory: Memory, workspace: str) -> bool:
-    return memory.workspace == workspace and memory.deleted_at is None and memory.superseded_by is None
 
 
 def _near(connection: Connection, asked: _Asked, picture: Picture) -> IntArray | None:

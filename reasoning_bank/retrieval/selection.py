@@ -1,18 +1,49 @@
-"""From an order to an answer: the k best, no copies, nothing below the floor."""
+"""From an order to an answer: the k best, no copies, nothing hidden, nothing below the floor, and why for each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from reasoning_bank.records import Memory, RetrievedMemory
+from reasoning_bank.records import Memory, MemoryItem, RetrievedMemory
 from reasoning_bank.retrieval.context import warning_of
+from reasoning_bank.retrieval.scoring import Scored, misled_too_often
+from reasoning_bank.text.analyser import words
+
+LOW_TRUST_EACH = 1
+"""Memories of low trust that one trace, and one actor, may contribute: who floods the bank still gets one place."""
+LOW_TRUST_LIKENESS = 0.8
+"""Likeness from which a memory of low trust repeats another and is left out."""
+_WORDS_READ = 4_000
 
 
 @dataclass(frozen=True, slots=True)
-class Ballot:
-    """A candidate in its place: best first."""
+class Limits:
+    """What may be chosen.
 
-    id: str
-    score: float
+    Attributes:
+        k: how many memories.
+        floor: least relevance, 0..1; 0 gives all.
+        excluded: ids already shown.
+        per_trace, per_actor: most memories of one trace or actor; None for no limit. Low trust has its own.
+        near_duplicates: likeness (share of common words, 0..1) from which the later of two memories is left out.
+        group_by_trace: memories of one trace come together, at the place of the best of them.
+    """
+
+    k: int
+    floor: float
+    excluded: frozenset[str] = frozenset()
+    per_trace: int | None = None
+    per_actor: int | None = None
+    near_duplicates: float | None = None
+    group_by_trace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A candidate that was looked at, and what became of it: "chosen", or the reason it was dropped."""
+
+    scored: Scored
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,42 +52,175 @@ class Selection:
 
     Attributes:
         below_floor: how many of the k best were left out because too little speaks for them.
+        considered: every candidate in its place, when it was asked for.
     """
 
     memories: tuple[RetrievedMemory, ...]
     below_floor: int
+    considered: tuple[Considered, ...] = ()
 
 
 def select(
-    ballots: Sequence[Ballot],
-    *,
-    k: int,
-    floor: float,
-    excluded: frozenset[str],
-    read: Callable[[Sequence[str]], dict[str, Memory]],
+    candidates: Sequence[Scored], *, limits: Limits, hidden: Callable[[Memory], str | None], explain: bool = False
 ) -> Selection:
-    """The k best candidates that are not excluded and no exact copies; those below the floor are counted, not given.
+    """The k best candidates that may be seen; those of them below the floor are counted, not given nor replaced.
+
+    A failure whose error is the task's must be seen: where it is relevant but not among the k best, it takes the last
+    place of them. There is at most one such place.
 
     Args:
-        ballots: candidates, best first.
-        k: how many to choose.
-        floor: least score to be given; 0 gives all.
-        excluded: ids already shown.
-        read: reads memories by id; ids that are gone are absent.
+        candidates: best first.
+        limits: what may be chosen.
+        hidden: why a memory must not be answered, or None; see `hidden_reason`.
+        explain: whether to say what became of each candidate.
     """
-    waiting = [ballot for ballot in ballots if ballot.id not in excluded]
-    chosen: list[RetrievedMemory] = []
-    seen: set[str] = set()
-    below = 0
-    while waiting and len(chosen) + below < k:
-        missing = k - len(chosen) - below
-        some, waiting = waiting[:missing], waiting[missing:]
-        found = read([ballot.id for ballot in some if ballot.score >= floor])
-        below += sum(ballot.score < floor for ballot in some)
-        for ballot in some:
-            memory = found.get(ballot.id)
-            if memory is None or memory.content_hash in seen:
-                continue
-            seen.add(memory.content_hash)
-            chosen.append(RetrievedMemory(memory, round(ballot.score, 4), warning_of(memory)))
-    return Selection(tuple(chosen), below)
+    choice = _Choice(limits, hidden)
+    reasons = [choice.look_at(each) for each in candidates]
+    answer = [RetrievedMemory(each.memory, round(each.relevance, 4), warning_of(each.memory)) for each in choice.chosen]
+    memories = tuple(_by_trace(answer) if limits.group_by_trace else answer)
+    considered = _explained(candidates, reasons, choice.chosen) if explain else ()
+    return Selection(memories, choice.below, considered)
+
+
+def hidden_reason(memory: Memory, *, workspace: str, now: datetime) -> str | None:
+    """Why a memory must not be answered in a workspace now, or None.
+
+    Checked on the way out: whatever went wrong before, no other workspace's memory is ever answered.
+    """
+    item = memory.item
+    if memory.workspace != workspace:
+        return "hidden: of another workspace"
+    if memory.deleted_at is not None:
+        return "hidden: forgotten"
+    if memory.superseded_by is not None:
+        return f"hidden: superseded by {memory.superseded_by}"
+    if item.trust == "quarantined":
+        return "hidden: quarantined"
+    if item.valid_to is not None and item.valid_to <= now:
+        return "hidden: no longer valid"
+    if item.valid_from is not None and item.valid_from > now:
+        return "hidden: not yet valid"
+    return None
+
+
+_CHOSEN = "chosen"
+_BEYOND = "beyond k"
+_PUSHED_OUT = "beyond k: a warning about the task's error took its place"
+
+
+class _Choice:
+    """Who is chosen so far, best first."""
+
+    def __init__(self, limits: Limits, hidden: Callable[[Memory], str | None]) -> None:
+        self.chosen: list[Scored] = []
+        self.below = 0
+        self._limits = limits
+        self._hidden = hidden
+        self._holders: dict[str, str] = {}
+        self._said: dict[str, frozenset[str]] = {}
+        self._has_warning = False
+
+    def look_at(self, candidate: Scored) -> str:
+        """Chooses the next candidate, or says why not."""
+        reason = self._unfit(candidate.memory)
+        if reason:
+            return reason
+        is_full = len(self.chosen) + self.below >= self._limits.k
+        if is_full and not self._must_be_seen(candidate):
+            return _BEYOND
+        if candidate.relevance < self._limits.floor:
+            self.below += 1
+            return "below floor"
+        reason = self._repetition(candidate.memory)
+        if reason:
+            return reason
+        self._take(candidate)
+        return _CHOSEN
+
+    def _unfit(self, memory: Memory) -> str | None:
+        if memory.id in self._limits.excluded:
+            return "excluded"
+        return self._hidden(memory) or ("misled too often" if misled_too_often(memory.counters) else None)
+
+    def _must_be_seen(self, candidate: Scored) -> bool:
+        return not self._has_warning and _warns(candidate) and candidate.relevance >= self._limits.floor
+
+    def _take(self, candidate: Scored) -> None:
+        if len(self.chosen) == self._limits.k:
+            self.chosen.pop()
+        self.chosen.append(candidate)
+        self._holders[candidate.memory.content_hash] = candidate.memory.id
+        self._has_warning |= _warns(candidate)
+
+    def _repetition(self, memory: Memory) -> str | None:
+        if holder := self._holders.get(memory.content_hash):
+            return f"duplicate of {holder}"
+        limits = self._limits
+        return (
+            self._over(limits.per_trace, "trace", memory, lambda each: each.trace_id)
+            or self._over(limits.per_actor, "actor", memory, lambda each: each.item.actor)
+            or self._likeness(memory)
+        )
+
+    def _over(self, most: int | None, whose: str, memory: Memory, of: Callable[[Memory], str | None]) -> str | None:
+        mine, is_low = of(memory), memory.item.trust == "low"
+        if mine is None or (most is None and not is_low):
+            return None
+        same = [each.memory for each in self.chosen if of(each.memory) == mine]
+        if most is not None and len(same) >= most:
+            return f"{whose} cap"
+        if is_low and sum(each.item.trust == "low" for each in same) >= LOW_TRUST_EACH:
+            return f"{whose} cap: low trust"
+        return None
+
+    def _likeness(self, memory: Memory) -> str | None:
+        """Which chosen memory this one nearly repeats, if that matters."""
+        allowed = [LOW_TRUST_LIKENESS] if memory.item.trust == "low" else []
+        if self._limits.near_duplicates is not None:
+            allowed.append(self._limits.near_duplicates)
+        if not allowed:
+            return None
+        for other in self.chosen:
+            if _likeness(self._words(memory), self._words(other.memory)) >= min(allowed):
+                return f"near-duplicate of {other.memory.id}"
+        return None
+
+    def _words(self, memory: Memory) -> frozenset[str]:
+        if memory.id not in self._said:
+            self._said[memory.id] = frozenset(words(_said(memory.item)[:_WORDS_READ]))
+        return self._said[memory.id]
+
+
+def _explained(
+    candidates: Sequence[Scored], reasons: Sequence[str], chosen: Sequence[Scored]
+) -> tuple[Considered, ...]:
+    kept = {each.memory.id for each in chosen}
+    return tuple(
+        Considered(each, _PUSHED_OUT if reason == _CHOSEN and each.memory.id not in kept else reason)
+        for each, reason in zip(candidates, reasons, strict=True)
+    )
+
+
+def _warns(candidate: Scored) -> bool:
+    return candidate.error_match > 0 and candidate.memory.item.outcome == "failure"
+
+
+def _said(item: MemoryItem) -> str:
+    """What a memory says; memories of one task share its text, so that counts only where there is nothing else."""
+    return f"{item.title}\n{item.description}\n{item.content}" if item.content else item.text
+
+
+def _likeness(some: frozenset[str], others: frozenset[str]) -> float:
+    """Common words over all words (Jaccard), 0..1."""
+    return len(some & others) / len(some | others) if some and others else 0.0
+
+
+def _by_trace(found: Sequence[RetrievedMemory]) -> list[RetrievedMemory]:
+    """Memories of one trace together at the place of the best; those with a position in it in their order."""
+    place = {each.memory.trace_id: rank for rank, each in reversed(list(enumerate(found)))}
+
+    def key(each: RetrievedMemory) -> tuple[int, float]:
+        position = each.memory.item.position
+        return place[each.memory.trace_id], float("inf") if position is None else position
+
+    return sorted(found, key=key)

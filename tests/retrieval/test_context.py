@@ -1,13 +1,10 @@
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_bank.records import Counters, ErrorContext, Memory, MemoryItem, RetrievedMemory
 from reasoning_bank.retrieval.context import PREAMBLE, context_block, warning_of
-from reasoning_bank.retrieval.selection import Ballot, select
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -96,25 +93,3 @@ def test_a_long_memory_is_cut_where_it_says_so_and_leaves_room_for_others() -> N
 def test_without_memories_or_room_there_is_no_block() -> None:
     assert context_block([], budget=800, count_tokens=by_words) == ""
     assert context_block([retrieved(MemoryItem("t", content="c " * 50))], budget=5, count_tokens=by_words) == ""
-
-
-def test_copies_give_their_place_to_the_next() -> None:
-    kept = {f"m{n}": memory(MemoryItem("t"), id_=f"m{n}", content_hash=f"h{n // 2}") for n in range(6)}
-    ballots = [Ballot(each, 0.9) for each in kept]
-
-    def read(ids: Sequence[str]) -> dict[str, Memory]:
-        return {each: kept[each] for each in ids if each in kept}
-
-    chosen = select(ballots, k=3, floor=0.5, excluded=frozenset(), read=read)
-    assert [each.memory.id for each in chosen.memories] == ["m0", "m2", "m4"]
-    assert chosen.below_floor == 0
-
-
-@pytest.mark.parametrize(("floor", "ids", "below"), [(0.0, ["a", "b", "c"], 0), (0.5, ["a", "c"], 1), (0.95, [], 3)])
-def test_those_of_the_k_best_below_the_floor_are_counted_not_replaced(floor: float, ids: list[str], below: int) -> None:
-    ballots = [Ballot("a", 0.9), Ballot("b", 0.2), Ballot("c", 0.6), Ballot("d", 0.9)]
-    kept = {each: memory(MemoryItem("t"), id_=each, content_hash=each) for each in "abcd"}
-    chosen = select(
-        ballots, k=3, floor=floor, excluded=frozenset(), read=lambda wanted: {each: kept[each] for each in wanted}
-    )
-    assert ([each.memory.id for each in chosen.memories], chosen.below_floor) == (ids, below)

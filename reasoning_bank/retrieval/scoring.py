@@ -1,0 +1,196 @@
+"""What is known of the best candidates beyond their relevance, as a bounded change of their order.
+
+Relevance comes first: the fused score is in standard deviations of the candidates, and each factor adds its weight
+times its distance from "nothing known", never more. Where nothing is known the order stays exactly as it was.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Literal
+
+from reasoning_bank.records import Counters, Memory, MemoryItem
+from reasoning_bank.storage.timestamps import to_seconds
+from reasoning_bank.text.analyser import words
+from reasoning_bank.text.fields import event_moment
+
+Factor = Literal["utility", "recency", "outcome", "error", "trust"]
+
+PRIOR = 2.0
+"""Verdicts of each kind imagined before the first real one: one rating is a hint, four are evidence."""
+IGNORED = 0.25
+"""What "ignored" counts as a share of "misled": it cost tokens but did no harm, and may fit another task."""
+CLEAR_EVIDENCE = 1.645
+"""One-sided 95 % quantile of the normal distribution."""
+TYPE_ALONE = 0.5
+"""How far the same kind of error is the same error: half; its message says the rest."""
+SAME_MESSAGE = 0.6
+"""Share of a failure's words among the task's errors from which it counts as the same message."""
+_FEWEST_WORDS = 3
+_MESSAGE_READ = 400
+_TASK_READ = 16_000
+_DAY_S = 86_400.0
+_TROUBLE = re.compile(
+    r"error|exception|fail|fault|panic|crash|abort|traceback|refused|denied|time[ds]?[ -]?out|not found|no such"
+    r"|cannot|can't|could not|unable|invalid|unexpected|undefined|[45]\d\d\b|失败|错误",
+    re.IGNORECASE,
+)
+# Names that say that something went wrong, not what.
+_SAYS_NOTHING = frozenset(
+    {"error", "exception", "failure", "failed", "fatal", "panic", "critical", "killed", "aborted", "unresolved"}
+    | {"assertionerror", "runtimeerror", "compile error", "test failure", "unknown"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How many standard deviations each factor, 0..1, can move a memory; 0 leaves it out.
+
+    Attributes:
+        utility: what callers said of it: half of this up or down at most.
+        recency: how lately it happened; 0 because a lesson does not age.
+        outcome: success before failure; 0 because lessons from failures help too (arXiv 2509.25140).
+        error: a memory of the very error that the task speaks of: up by at most this.
+        trust: a memory of low trust: down by this.
+        half_life_days: age at which recency has fallen by half.
+    """
+
+    utility: float = 2.0
+    recency: float = 0.0
+    outcome: float = 0.0
+    error: float = 1.0
+    trust: float = 0.5
+    half_life_days: float = 30.0
+
+
+PRESETS: Mapping[str, Weights] = {
+    "default": Weights(),
+    # .6 similarity + .3 recency over 30 days + .1 for an error; one standard deviation of a similarity is about .1.
+    "seed": Weights(utility=0.0, recency=5.0, error=1.7, trust=0.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A memory that may be answered.
+
+    Attributes:
+        score: fused score, standard deviations of the candidates.
+        relevance: absolute relevance, 0..1.
+    """
+
+    memory: Memory
+    score: float
+    relevance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A candidate in its final place.
+
+    Attributes:
+        score: fused score and all contributions.
+        relevance: absolute relevance, 0..1; nothing here changes it.
+        contributions: standard deviations that each factor added or took, without those that did nothing.
+        error_match: how well it fits an error the task speaks of, 0..1.
+    """
+
+    memory: Memory
+    score: float
+    relevance: float
+    contributions: Mapping[Factor, float] = field(default_factory=dict["Factor", float])
+    error_match: float = 0.0
+
+
+def rescored(candidates: Sequence[Candidate], *, task: str, weights: Weights, now: datetime) -> list[Scored]:
+    """The candidates by relevance and what else is known of them, best first.
+
+    Args:
+        candidates: the best by fused score, best first; equal ones keep their order.
+        task: the query, in which errors are looked for.
+        weights: what each factor counts.
+        now: for the age of memories, aware.
+    """
+    errors = TaskErrors(task)
+    scored = [_scored(each, weights, error_match=errors.match(each.memory.item), now=now) for each in candidates]
+    return sorted(scored, key=lambda each: -each.score)
+
+
+def utility(counters: Counters) -> float:
+    """How useful a memory proved, 0..1; .5 when nobody said.
+
+    The mean of the Beta distribution that `PRIOR` imagined verdicts of either kind and the real ones leave of the
+    share of uses that help: (helped + a) / (helped + misled + 2a) (Gelman et al., Bayesian Data Analysis, 2013, 2.4).
+    """
+    against = counters.misled + IGNORED * counters.ignored
+    return (counters.helped + PRIOR) / (counters.helped + against + 2 * PRIOR)
+
+
+def misled_too_often(counters: Counters) -> bool:
+    """Whether it is clear (95 %) that a memory misleads more often than it helps: five complaints and no thanks.
+
+    The score form (Wilson, JASA 1927) of the lower bound of Beta(misled + 1, helped + 1) against one half; for few
+    verdicts it asks for a little more than the exact bound.
+    """
+    for_and_against = counters.helped + counters.misled
+    return counters.misled - counters.helped > CLEAR_EVIDENCE * (for_and_against + 2) ** 0.5
+
+
+def _scored(candidate: Candidate, weights: Weights, *, error_match: float, now: datetime) -> Scored:
+    memory = candidate.memory
+    parts: dict[Factor, float] = {
+        "utility": weights.utility * (utility(memory.counters) - 0.5),
+        "recency": weights.recency * (_recency(memory, weights.half_life_days, now) - 0.5) if weights.recency else 0.0,
+        "outcome": weights.outcome * (_OUTCOMES[memory.item.outcome] - 0.5),
+        "error": weights.error * error_match,
+        "trust": -weights.trust if memory.item.trust == "low" else 0.0,
+    }
+    contributions: dict[Factor, float] = {factor: part for factor, part in parts.items() if part}
+    score = candidate.score + sum(contributions.values())
+    return Scored(memory, score, candidate.relevance, contributions, error_match)
+
+
+_OUTCOMES = {"success": 1.0, "partial": 0.5, "unknown": 0.5, "failure": 0.0}
+
+
+def _recency(memory: Memory, half_life_days: float, now: datetime) -> float:
+    """1 for what happens now, half after each half-life; by when it happened, else by when it was stored."""
+    moment = event_moment(memory.item.time) or memory.created_at
+    age_days = max(0.0, to_seconds(now) - to_seconds(moment)) / _DAY_S
+    return 0.5 ** (age_days / half_life_days)
+
+
+class TaskErrors:
+    """The errors a task speaks of: its lines that say that something went wrong."""
+
+    def __init__(self, task: str) -> None:
+        # The end of a long task is where a trace of an error stands.
+        read = task if len(task) <= _TASK_READ else task[: _TASK_READ // 2] + "\n" + task[-_TASK_READ // 2 :]
+        self._text = "\n".join(line for line in read.splitlines() if _TROUBLE.search(line))
+
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        return frozenset(words(self._text))
+
+    def match(self, item: MemoryItem) -> float:
+        """How well a memory's error is one of the task's, 0..1: by its name, or by the words of its message."""
+        error = item.error_context
+        if error is None or not self._text:
+            return 0.0
+        by_name = TYPE_ALONE if self._names(error.error_type) else 0.0
+        return max(by_name, self._overlap(error.failure_pattern))
+
+    def _names(self, error_type: str) -> bool:
+        name = error_type.strip().rpartition(".")[2][:_MESSAGE_READ]
+        if len(name) <= _FEWEST_WORDS or name.casefold() in _SAYS_NOTHING:
+            return False
+        return bool(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", self._text, re.IGNORECASE))
+
+    def _overlap(self, message: str) -> float:
+        told = set(words(message[:_MESSAGE_READ]))
+        if len(told) < _FEWEST_WORDS:
+            return 0.0
+        share = len(told & self._words) / len(told)
+        return share if share >= SAME_MESSAGE else 0.0
