@@ -6,7 +6,7 @@ times its distance from "nothing known", never more. Where nothing is known the 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Literal
@@ -77,34 +77,25 @@ class Candidate:
     """A memory that may be answered.
 
     Attributes:
-        score: fused score, standard deviations of the candidates.
-        relevance: absolute relevance, 0..1.
-    """
-
-    memory: Memory
-    score: float
-    relevance: float
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """A candidate in its final place.
-
-    Attributes:
-        score: fused score and all contributions.
+        fused: what all strategies say together, in standard deviations of the candidates.
         relevance: absolute relevance, 0..1; nothing here changes it.
-        contributions: standard deviations that each factor added or took, without those that did nothing.
+        adjustments: standard deviations that each factor added or took, without those that did nothing.
         error_match: how well it fits an error the task speaks of, 0..1.
     """
 
     memory: Memory
-    score: float
+    fused: float
     relevance: float
-    contributions: Mapping[Factor, float] = field(default_factory=dict["Factor", float])
+    adjustments: Mapping[Factor, float] = field(default_factory=dict[Factor, float])
     error_match: float = 0.0
 
+    @property
+    def score(self) -> float:
+        """What decides about its place: the fused score and all adjustments."""
+        return self.fused + sum(self.adjustments.values())
 
-def rescored(candidates: Sequence[Candidate], *, task: str, weights: Weights, now: datetime) -> list[Scored]:
+
+def rescored(candidates: Sequence[Candidate], *, task: str, weights: Weights, now: datetime) -> list[Candidate]:
     """The candidates by relevance and what else is known of them, best first.
 
     Args:
@@ -114,8 +105,8 @@ def rescored(candidates: Sequence[Candidate], *, task: str, weights: Weights, no
         now: for the age of memories, aware.
     """
     errors = TaskErrors(task)
-    scored = [_scored(each, weights, error_match=errors.match(each.memory.item), now=now) for each in candidates]
-    return sorted(scored, key=lambda each: -each.score)
+    adjusted = [_adjusted(each, weights, error_match=errors.match(each.memory.item), now=now) for each in candidates]
+    return sorted(adjusted, key=lambda each: -each.score)
 
 
 def utility(counters: Counters) -> float:
@@ -138,7 +129,7 @@ def misled_too_often(counters: Counters) -> bool:
     return counters.misled - counters.helped > CLEAR_EVIDENCE * (for_and_against + 2) ** 0.5
 
 
-def _scored(candidate: Candidate, weights: Weights, *, error_match: float, now: datetime) -> Scored:
+def _adjusted(candidate: Candidate, weights: Weights, *, error_match: float, now: datetime) -> Candidate:
     memory = candidate.memory
     parts: dict[Factor, float] = {
         "utility": weights.utility * (utility(memory.counters) - 0.5),
@@ -147,9 +138,8 @@ def _scored(candidate: Candidate, weights: Weights, *, error_match: float, now: 
         "error": weights.error * error_match,
         "trust": -weights.trust if memory.item.trust == "low" else 0.0,
     }
-    contributions: dict[Factor, float] = {factor: part for factor, part in parts.items() if part}
-    score = candidate.score + sum(contributions.values())
-    return Scored(memory, score, candidate.relevance, contributions, error_match)
+    adjustments: dict[Factor, float] = {factor: part for factor, part in parts.items() if part}
+    return replace(candidate, adjustments=adjustments, error_match=error_match)
 
 
 _OUTCOMES = {"success": 1.0, "partial": 0.5, "unknown": 0.5, "failure": 0.0}

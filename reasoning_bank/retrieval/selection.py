@@ -6,7 +6,7 @@ from datetime import datetime
 
 from reasoning_bank.records import Memory, MemoryItem, RetrievedMemory
 from reasoning_bank.retrieval.context import warning_of
-from reasoning_bank.retrieval.scoring import Scored, misled_too_often
+from reasoning_bank.retrieval.scoring import Candidate, misled_too_often
 from reasoning_bank.text.analyser import words
 
 LOW_TRUST_EACH = 1
@@ -39,10 +39,10 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Considered:
-    """A candidate that was looked at, and what became of it: "chosen", or the reason it was dropped."""
+class Decision:
+    """A candidate that was looked at, and what became of it: "chosen", or why it was dropped."""
 
-    scored: Scored
+    candidate: Candidate
     reason: str
 
 
@@ -52,16 +52,16 @@ class Selection:
 
     Attributes:
         below_floor: how many of the k best were left out because too little speaks for them.
-        considered: every candidate in its place, when it was asked for.
+        decisions: what became of each candidate, best first, when it was asked for.
     """
 
     memories: tuple[RetrievedMemory, ...]
     below_floor: int
-    considered: tuple[Considered, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
 
 def select(
-    candidates: Sequence[Scored], *, limits: Limits, hidden: Callable[[Memory], str | None], explain: bool = False
+    candidates: Sequence[Candidate], *, limits: Limits, hidden: Callable[[Memory], str | None], explain: bool = False
 ) -> Selection:
     """The k best candidates that may be seen; those of them below the floor are counted, not given nor replaced.
 
@@ -78,8 +78,8 @@ def select(
     reasons = [choice.look_at(each) for each in candidates]
     answer = [RetrievedMemory(each.memory, round(each.relevance, 4), warning_of(each.memory)) for each in choice.chosen]
     memories = tuple(_by_trace(answer) if limits.group_by_trace else answer)
-    considered = _explained(candidates, reasons, choice.chosen) if explain else ()
-    return Selection(memories, choice.below, considered)
+    decisions = _decisions(candidates, reasons, choice.chosen) if explain else ()
+    return Selection(memories, choice.below, decisions)
 
 
 def hidden_reason(memory: Memory, *, workspace: str, now: datetime) -> str | None:
@@ -112,7 +112,7 @@ class _Choice:
     """Who is chosen so far, best first."""
 
     def __init__(self, limits: Limits, hidden: Callable[[Memory], str | None]) -> None:
-        self.chosen: list[Scored] = []
+        self.chosen: list[Candidate] = []
         self.below = 0
         self._limits = limits
         self._hidden = hidden
@@ -120,7 +120,7 @@ class _Choice:
         self._said: dict[str, frozenset[str]] = {}
         self._has_warning = False
 
-    def look_at(self, candidate: Scored) -> str:
+    def look_at(self, candidate: Candidate) -> str:
         """Chooses the next candidate, or says why not."""
         reason = self._unfit(candidate.memory)
         if reason:
@@ -142,10 +142,10 @@ class _Choice:
             return "excluded"
         return self._hidden(memory) or ("misled too often" if misled_too_often(memory.counters) else None)
 
-    def _must_be_seen(self, candidate: Scored) -> bool:
+    def _must_be_seen(self, candidate: Candidate) -> bool:
         return not self._has_warning and _warns(candidate) and candidate.relevance >= self._limits.floor
 
-    def _take(self, candidate: Scored) -> None:
+    def _take(self, candidate: Candidate) -> None:
         if len(self.chosen) == self._limits.k:
             self.chosen.pop()
         self.chosen.append(candidate)
@@ -191,17 +191,17 @@ class _Choice:
         return self._said[memory.id]
 
 
-def _explained(
-    candidates: Sequence[Scored], reasons: Sequence[str], chosen: Sequence[Scored]
-) -> tuple[Considered, ...]:
+def _decisions(
+    candidates: Sequence[Candidate], reasons: Sequence[str], chosen: Sequence[Candidate]
+) -> tuple[Decision, ...]:
     kept = {each.memory.id for each in chosen}
     return tuple(
-        Considered(each, _PUSHED_OUT if reason == _CHOSEN and each.memory.id not in kept else reason)
+        Decision(each, _PUSHED_OUT if reason == _CHOSEN and each.memory.id not in kept else reason)
         for each, reason in zip(candidates, reasons, strict=True)
     )
 
 
-def _warns(candidate: Scored) -> bool:
+def _warns(candidate: Candidate) -> bool:
     return candidate.error_match > 0 and candidate.memory.item.outcome == "failure"
 
 

@@ -49,7 +49,7 @@ def test_a_bank_without_ratings_keeps_the_order_of_the_rule(lessons: list[Memory
     scored = rescored(candidates, task="Fix the KeyError: failed", weights=Weights(), now=NOW)
     assert [each.memory.id for each in scored] == [f"m{n}" for n in range(len(lessons))]
     assert [each.score for each in scored] == ranked
-    assert all(not each.contributions for each in scored)
+    assert all(not each.adjustments for each in scored)
 
 
 @given(st.builds(Counters, COUNTS, COUNTS, COUNTS, COUNTS))

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from reasoning_bank.records import Counters, ErrorContext, Memory, MemoryItem
-from reasoning_bank.retrieval.scoring import Scored
+from reasoning_bank.retrieval.scoring import Candidate
 from reasoning_bank.retrieval.selection import Limits, Selection, hidden_reason, select
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -16,12 +16,12 @@ def kept(id_: str, item: MemoryItem = LESSON, *, trace: str = "t", hash_: str | 
     return Memory(id_, "w", trace, item, Counters(), NOW, NOW, hash_ or f"hash of {id_}")
 
 
-def scored(memory: Memory, relevance: float = 0.9, *, match: float = 0.0) -> Scored:
-    return Scored(memory, 1.0, relevance, error_match=match)
+def scored(memory: Memory, relevance: float = 0.9, *, match: float = 0.0) -> Candidate:
+    return Candidate(memory, 1.0, relevance, error_match=match)
 
 
 def chosen(
-    *candidates: Scored, limits: Limits | None = None, explain: bool = False, now: datetime = NOW
+    *candidates: Candidate, limits: Limits | None = None, explain: bool = False, now: datetime = NOW
 ) -> tuple[list[str], Selection]:
     found = select(
         candidates,
@@ -32,15 +32,15 @@ def chosen(
     return [each.memory.id for each in found.memories], found
 
 
-def reasons(*candidates: Scored, limits: Limits | None = None) -> dict[str, str]:
+def reasons(*candidates: Candidate, limits: Limits | None = None) -> dict[str, str]:
     _, found = chosen(*candidates, limits=limits, explain=True)
-    return {each.scored.memory.id: each.reason for each in found.considered}
+    return {each.candidate.memory.id: each.reason for each in found.decisions}
 
 
 def test_copies_give_their_place_to_the_next() -> None:
     candidates = [scored(kept(f"m{n}", hash_=f"h{n // 2}")) for n in range(6)]
     ids, found = chosen(*candidates)
-    assert (ids, found.below_floor, found.considered) == (["m0", "m2", "m4"], 0, ())
+    assert (ids, found.below_floor, found.decisions) == (["m0", "m2", "m4"], 0, ())
     assert reasons(*candidates)["m1"] == "duplicate of m0"
 
 
