@@ -22,6 +22,7 @@ COMMANDS = {
     "stats": ("figures", "Show what the bank holds and how it performs."),
     "search": ("questions", "Ask the bank for the memories that help with a task."),
     "store": ("questions", "Store what happened on a task, and what it teaches."),
+    "eval": ("evaluating", "Measure how well the bank finds, abstains and compresses."),
     "assets": ("weights", "Install, list or verify model weights and tokenizer ranks."),
     "token": ("access", "Create, list or revoke bearer tokens for HTTP."),
     "workspace": ("spaces", "List workspaces, or set the privacy mode of one."),

@@ -34,22 +34,12 @@ def demo_command(*, load: LoadSettings) -> None:
     Example:
       reasoning-bank demo
     """
-    import anyio
+    from reasoning_bank.cli.loops import run
 
     settings = load()
     # On Windows a file that a server still closes cannot be deleted; the directory is temporary in any case.
     with tempfile.TemporaryDirectory(prefix="reasoning-bank-demo-", ignore_cleanup_errors=True) as directory:
-        try:
-            anyio.run(_demonstrate, settings, directory)
-        except BaseExceptionGroup as group:
-            # The client's task groups wrap whatever ends them, a reader that left (`| head`) too.
-            raise _cause(group) from group
-
-
-def _cause(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-    return error
+        run(_demonstrate, settings, directory)
 
 
 async def _demonstrate(settings: "Settings", directory: str) -> None:

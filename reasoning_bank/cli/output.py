@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import textwrap
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -37,13 +36,20 @@ def paragraph(text: str, *, indent: int, lines: int) -> str:
 @contextmanager
 def progress_bar(label: str) -> Generator[Callable[[int, int], None]]:
     """A bar on stderr, moved by calls of (done, total); without a terminal there is only its label."""
-    with click.progressbar(length=1, label=label, file=sys.stderr, show_pos=True) as bar:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        def move(done: int, total: int) -> None:
-            bar.length = max(total, 1)
-            bar.update(done - bar.pos)
-
-        yield move
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        click.echo(label, err=True)
+        yield lambda _done, _total: None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    )  # fmt: skip
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=max(total, 1))
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

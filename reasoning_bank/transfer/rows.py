@@ -71,9 +71,26 @@ def read_row(line: bytes, *, number: int) -> Row:
     Raises:
         InputError: the line is no row; the text says what is wrong, without the line number.
     """
-    data = read_object(_decode(line), "the line")
+    data = read_object(decode_line(line), "the line")
     trace = data.get("trace")
     return _memory_row(data, number) if trace is None else _trace_row(read_object(trace, "trace"))
+
+
+def decode_line(line: bytes) -> JsonValue:
+    """What one line says as JSON; an InputError says why it is none."""
+    try:
+        # A byte order mark is what some editors put before the first line.
+        return json.loads(line.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8 at byte {error.start}") from error
+    except InputError:
+        raise
+    except json.JSONDecodeError as error:
+        raise InputError(f"not JSON: {error.msg} at column {error.colno}") from error
+    except ValueError as error:
+        raise InputError("not JSON we can read: a number has thousands of digits") from error
+    except RecursionError as error:
+        raise InputError("not JSON we can read: nested too deeply") from error
 
 
 def implied_report(items: Sequence[MemoryItem]) -> NewTrace:
@@ -91,22 +108,6 @@ def implied_report(items: Sequence[MemoryItem]) -> NewTrace:
         actor=first.actor,
         time=first.time,
     )
-
-
-def _decode(line: bytes) -> JsonValue:
-    try:
-        # A byte order mark is what some editors put before the first line.
-        return json.loads(line.decode("utf-8-sig"), parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise InputError(f"not UTF-8 at byte {error.start}") from error
-    except InputError:
-        raise
-    except json.JSONDecodeError as error:
-        raise InputError(f"not JSON: {error.msg} at column {error.colno}") from error
-    except ValueError as error:
-        raise InputError("not JSON we can read: a number has thousands of digits") from error
-    except RecursionError as error:
-        raise InputError("not JSON we can read: nested too deeply") from error
 
 
 def _refuse_constant(name: str) -> JsonValue:

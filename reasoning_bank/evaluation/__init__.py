@@ -1,0 +1,1 @@
+"""How well a bank finds and compresses: data sets, metrics, baselines; whoever asks the bank is passed in."""

@@ -1,0 +1,104 @@
+"""A whole evaluation: what was measured, by whichever way to ask is passed in, ready to be written as JSON."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from typing import cast, get_args
+
+from reasoning_bank.evaluation.abstention import Abstention, abstention, foreign_pairs
+from reasoning_bank.evaluation.asking import Ask, Judged, Progress, SetFigures, judge, summarise
+from reasoning_bank.evaluation.compressing import CompressionFigures
+from reasoning_bank.evaluation.metrics import DEPTHS, Interval, differences
+from reasoning_bank.evaluation.sets import EvaluationSet
+from reasoning_bank.records import JsonValue, Stage
+
+STAGES: tuple[Stage, ...] = get_args(Stage)
+"""Each can be left out of a search; what is decided when a row is stored (who and when before its text, the vector of
+its content) would need another bank, and is not among them."""
+
+Connect = Callable[[Sequence[Stage]], AbstractAsyncContextManager[Ask]]
+"""Opens the bank without some stages of its rule, ready to be asked."""
+Bar = Callable[[str], AbstractContextManager[Progress]]
+"""A progress bar with a label."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What was measured.
+
+    Attributes:
+        setup: what a reader needs to judge the figures.
+        sets: figures by set.
+        baselines: set -> baseline -> figures.
+        ablation: stage left out -> set -> change of each figure, paired by question.
+        compression: figures by set.
+    """
+
+    setup: Mapping[str, JsonValue]
+    sets: dict[str, SetFigures] = field(default_factory=dict[str, SetFigures])
+    baselines: dict[str, dict[str, Mapping[str, Interval]]] = field(
+        default_factory=dict[str, dict[str, Mapping[str, Interval]]]
+    )
+    ablation: dict[Stage, dict[str, Mapping[str, Interval]]] = field(
+        default_factory=dict[Stage, dict[str, Mapping[str, Interval]]]
+    )
+    abstention: Abstention | None = None
+    compression: dict[str, CompressionFigures] = field(default_factory=dict[str, CompressionFigures])
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """The report as JSON values."""
+        return cast("dict[str, JsonValue]", asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What to measure of the sets.
+
+    Attributes:
+        depths: of recall; the deepest is how many memories are asked for.
+        abstains: ask foreign questions too.
+        curve: for all floors, not only the default one.
+        ablated: stages to leave out in turn.
+    """
+
+    depths: Sequence[int] = DEPTHS
+    abstains: bool = True
+    curve: bool = False
+    ablated: Sequence[Stage] = ()
+
+
+async def measure_sets(
+    report: Report, sets: Sequence[EvaluationSet], connect: Connect, *, measures: Measures, bar: Bar
+) -> None:
+    """Ask every question of the sets, and write the figures into the report."""
+    judged: dict[str, list[Judged]] = {}
+    async with connect(()) as ask:
+        for data in sets:
+            with bar(f"asking {data.name}") as move:
+                judged[data.name] = await judge(ask, data, depths=measures.depths, progress=move)
+            report.sets[data.name] = summarise(data, judged[data.name])
+        if measures.abstains:
+            with bar("asking what has no answer") as move:
+                pairs = await foreign_pairs(ask, sets, curve=measures.curve, progress=move)
+            report.abstention = abstention(judged, pairs)
+    for stage in measures.ablated:
+        report.ablation[stage] = await _without(stage, sets, connect, judged=judged, measures=measures, bar=bar)
+
+
+async def _without(
+    stage: Stage,
+    sets: Sequence[EvaluationSet],
+    connect: Connect,
+    *,
+    judged: Mapping[str, Sequence[Judged]],
+    measures: Measures,
+    bar: Bar,
+) -> dict[str, Mapping[str, Interval]]:
+    changes: dict[str, Mapping[str, Interval]] = {}
+    async with connect((stage,)) as ask:
+        for data in sets:
+            with bar(f"asking {data.name} without {stage}") as move:
+                again = await judge(ask, data, depths=measures.depths, with_default=False, progress=move)
+            before = [one.figures for one in judged[data.name]]
+            changes[data.name] = differences(before, [one.figures for one in again])
+    return changes
