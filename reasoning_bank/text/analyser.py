@@ -215,13 +215,14 @@ def _cjk_terms(word: str) -> Iterator[str]:
 def _identifier_terms(name: str) -> Iterator[str]:
     parts = _PATH_JOINT.split(name)
     joined = len(parts) > 1
-    if len(name) >= _SHORTEST_IDENTIFIER and (joined or _is_identifier(name)):
+    if len(name) >= _SHORTEST_IDENTIFIER and (joined or is_code_name(name)):
         yield name.lower()
     if joined:
         yield from (part.lower() for part in parts if len(part) >= _SHORTEST_IDENTIFIER)
 
 
-def _is_identifier(word: str) -> bool:
+def is_code_name(word: str) -> bool:
+    """Whether a word is written as code writes names: `snake_case`, `camelCase`, `HTTPServer`."""
     return "_" in word.strip("_") or bool(_INNER_CAPITAL.search(word))
 
 

@@ -1,0 +1,89 @@
+"""How well memories fit the times a query names: a boost for what happened then, never a filter."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasoning_bank.retrieval.fusion import Scores
+from reasoning_bank.storage.timestamps import to_seconds
+from reasoning_bank.text.dates import TimeRange
+
+TEMPORAL_BOOST = 1.0
+"""Standard deviations of the fused score that a memory gains that happened when the query says."""
+FALL = 0.5
+"""Distance from a range, as a share of its length, at which the fit has fallen to 1/e."""
+LEAST_FALL_S = 86_400.0
+"""At least a day: what happened on Tuesday evening is told on Wednesday."""
+MOST_FALL_S = 30 * 86_400.0
+_MOST_YEARS = 100
+_MICROSECONDS = 1e6
+
+
+def temporal_scores(
+    times: Sequence[TimeRange],
+    occurred: Scores,
+    *,
+    valid: tuple[Scores, Scores] | None = None,
+) -> Scores:
+    """How well each memory fits the best of the times, (n,) float64 in 0..1; all 0 when there is none.
+
+    Inside a range the fit is 1, outside exp(-distance / scale), the scale half the range, within 1 to 30 days.
+
+    Args:
+        times: what the query names; a yearly one counts in each year memories are from.
+        occurred: (n,) seconds since 1970 of when each happened, nan where nobody said.
+        valid: (from, to) in microseconds since 1970, (n,) each, infinite where open: a memory that says when it
+            holds fits a time in which it holds.
+    """
+    scores = np.zeros(len(occurred), np.float64)
+    if not times or not len(occurred):
+        return scores
+    for start, end in _stretches(times, occurred):
+        np.maximum(scores, _fit(occurred, start, end), out=scores)
+        if valid is not None:
+            scores[_held(valid, start, end)] = 1.0
+    return scores
+
+
+def _fit(occurred: Scores, start: float, end: float) -> Scores:
+    scale = min(max(FALL * (end - start), LEAST_FALL_S), MOST_FALL_S)
+    distance = np.maximum(np.maximum(start - occurred, occurred - end), 0.0)
+    return np.nan_to_num(np.exp(-distance / scale), copy=False, nan=0.0)
+
+
+def _held(valid: tuple[Scores, Scores], start: float, end: float) -> NDArray[np.bool_]:
+    since, until = valid
+    is_bounded = np.isfinite(since) | np.isfinite(until)
+    return is_bounded & (since < end * _MICROSECONDS) & (until > start * _MICROSECONDS)
+
+
+def _stretches(times: Iterable[TimeRange], occurred: Scores) -> Iterator[tuple[float, float]]:
+    """Start and end of each time in seconds since 1970; of yearly ones once for every year memories are from."""
+    for time in times:
+        if time.yearly:
+            yield from _each_year(time, occurred)
+        else:
+            yield to_seconds(time.start), to_seconds(time.end)
+
+
+def _each_year(time: TimeRange, occurred: Scores) -> Iterator[tuple[float, float]]:
+    known = occurred[np.isfinite(occurred)]
+    if not len(known):
+        return
+    length = (time.end - time.start).total_seconds()
+    oldest = max(_year(known.min()) - 1, time.start.year - _MOST_YEARS)
+    for year in range(oldest, min(_year(known.max()) + 1, time.start.year + _MOST_YEARS) + 1):
+        start = to_seconds(_in_year(time.start, year))
+        yield start, start + length
+
+
+def _year(seconds: float) -> int:
+    return int(np.datetime64(int(seconds), "s").astype("datetime64[Y]").astype(np.int64)) + 1970
+
+
+def _in_year(moment: datetime, year: int) -> datetime:
+    # Midnight of 1 March east of Greenwich is 29 February in UTC, in some years the 28th.
+    is_leap_day = (moment.month, moment.day) == (2, 29)
+    return moment.replace(year=year, day=28 if is_leap_day and year % 4 else moment.day)
