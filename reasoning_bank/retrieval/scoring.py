@@ -68,7 +68,7 @@ class Weights:
     half_life_days: float = 30.0
 
 
-PRESETS: Mapping[str, Weights] = {
+WEIGHTS: Mapping[str, Weights] = {
     "default": Weights(),
     # .6 similarity + .3 recency over 30 days + .1 for an error; one standard deviation of a similarity is about .1.
     # For comparison: on a chat of half a year it loses a seventh of nDCG@10.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reasoning_bank.records import Counters, ErrorContext, Memory, MemoryItem
 from reasoning_bank.retrieval.scoring import (
-    PRESETS,
+    WEIGHTS,
     Candidate,
     TaskErrors,
     Weights,
@@ -119,7 +119,7 @@ def test_recency_counts_only_where_it_is_asked_for() -> None:
     assert order(*candidates, weights=weights) == ["coming", "new", "stored", "old"]
     (aged,) = rescored([at("m", None, days=30)], task="t", weights=weights, now=NOW)
     assert aged.score == pytest.approx(1.0)  # after one half-life recency is .5, which neither adds nor takes
-    assert order(*candidates, weights=PRESETS["seed"])[-1] == "old"
+    assert order(*candidates, weights=WEIGHTS["seed"])[-1] == "old"
 
 
 def test_outcomes_count_only_where_it_is_asked_for() -> None:
