@@ -29,7 +29,7 @@ _ASKING = re.compile(
 )
 _FAILED = re.compile(
     r"traceback \(most recent call last\)|\b(?:error|exception|panic|fatal|segmentation fault|failed)\b\s*[:\[(]"
-    r"|\bexit(?:ed with)? (?:code|status) [1-9]|^\s*at \S+ ?\(.{1,200}:\d+",
+    r"|\bexit(?:ed with)? (?:code|status) [1-9]|^[ \t]*at \S+ ?\(.{1,200}:\d+",
     re.IGNORECASE | re.MULTILINE,
 )
 

@@ -10,12 +10,17 @@ from reasoning_bank.retrieval.fusion import Scores
 from reasoning_bank.storage.timestamps import to_seconds
 from reasoning_bank.text.dates import TimeRange
 
-TEMPORAL_BOOST = 1.0
-"""Standard deviations of the fused score that a memory gains that happened when the query says."""
+TEMPORAL_BOOST = 2.0
+"""Standard deviations of the fused score that a memory gains that happened when the query says; added after neighbours
+have shared their scores.
+
+Dated questions of chats: nDCG@10 .59 without, .61 with .5 or 1, .62 with 2 or 3. Where dates say nothing about what is
+asked, 1.5 harms nothing and 3 costs .02 of these questions.
+"""
 FALL = 0.5
-"""Distance from a range, as a share of its length, at which the fit has fallen to 1/e."""
-LEAST_FALL_S = 86_400.0
-"""At least a day: what happened on Tuesday evening is told on Wednesday."""
+"""Distance from a range, as a share of its length, at which the fit has fallen to 1/e (.25-1 measure the same)."""
+LEAST_FALL_S = 2 * 86_400.0
+"""At least two days: what happened on Saturday is told on Monday (1-7 days measure the same)."""
 MOST_FALL_S = 30 * 86_400.0
 _MOST_YEARS = 100
 _MICROSECONDS = 1e6
@@ -29,7 +34,7 @@ def temporal_scores(
 ) -> Scores:
     """How well each memory fits the best of the times, (n,) float64 in 0..1; all 0 when there is none.
 
-    Inside a range the fit is 1, outside exp(-distance / scale), the scale half the range, within 1 to 30 days.
+    Inside a range the fit is 1, outside exp(-distance / scale), the scale half the range, within 2 to 30 days.
 
     Args:
         times: what the query names; a yearly one counts in each year memories are from.

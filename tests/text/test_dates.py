@@ -164,11 +164,9 @@ def test_only_the_first_few_times_of_a_log_are_read() -> None:
     assert len(named(" ".join(f"2023-05-{day:02d}" for day in range(1, 29)))) == MOST_RANGES
 
 
-WORDS = st.sampled_from(
-    (
-        "in on since before between and from to last next this the week of May 31 7th February 2023 0 99999 ago days "
-        "two yesterday Q3 2023-02-30 31.12.9999 1/1/2000 Sunday until end mid-August a , ? year"
-    ).split()  # noqa: SIM905 -- a list of words
+WORDS = st.sampled_from(  # what dates are made of, in any order
+    "in on since before between and from to last next this the week of May 31 7th February 2023 0 99999 ago days two "  # noqa: SIM905
+    "yesterday Q3 2023-02-30 31.12.9999 1/1/2000 Sunday until end mid-August a , ? year".split()
 )
 ZONES = st.sampled_from(["UTC", "America/Sao_Paulo", "Asia/Kolkata", "Pacific/Kiritimati", "Pacific/Apia"])
 MOMENTS = st.integers(0, 250_000_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
