@@ -1,26 +1,27 @@
 """A real MCP client of a real server over the bank the settings name: in this process, or over stdio."""
 
-import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any, cast
 
 import click
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from mcp import Client, StdioServerParameters
 from pydantic import SecretStr
 
+from reasoning_bank.cli.loops import cause
+from reasoning_bank.errors import ModelUnavailableError
 from reasoning_bank.evaluation.asking import Answered
 from reasoning_bank.evaluation.compressing import Compressed, Item
 from reasoning_bank.mcp.server import build_server, open_configured_bank
 from reasoning_bank.settings import setting_names
 
 if TYPE_CHECKING:
-    from mcp.types import CallToolResult
-
     from reasoning_bank.settings import Settings
 
 PATIENCE_S = 120
@@ -28,8 +29,29 @@ PATIENCE_S = 120
 PAUSE_S = 0.2
 
 
-@asynccontextmanager
-async def connected(settings: "Settings", *, stdio: bool) -> AsyncGenerator[Client]:
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A connected client, and the way to the event loop it lives on."""
+
+    client: Client
+    portal: BlockingPortal
+
+    def call(self, tool: str, arguments: Mapping[str, Any], *, what: str) -> tuple[dict[str, Any], float]:
+        """The structured answer of a tool, and the seconds it took as the client sees it.
+
+        Raises:
+            ClickException: the server refused; the text says `what`.
+        """
+        started = time.perf_counter()
+        result = self.portal.call(self.client.call_tool, tool, dict(arguments))
+        seconds = time.perf_counter() - started
+        if result.is_error:
+            raise click.ClickException(f"the server refused {what}: {cast('Any', result.content[0]).text}")
+        return cast("dict[str, Any]", result.structured_content), seconds
+
+
+@contextmanager
+def connected(settings: "Settings", *, stdio: bool) -> Generator[Connected]:
     """A client of a server with these settings; over stdio the server is a process of its own."""
     if stdio:
         server = StdioServerParameters(
@@ -37,8 +59,12 @@ async def connected(settings: "Settings", *, stdio: bool) -> AsyncGenerator[Clie
         )
     else:
         server = build_server(open_configured_bank(settings), settings)
-    async with Client(server, read_timeout_seconds=PATIENCE_S) as client:
-        yield client
+    client = Client(server, read_timeout_seconds=PATIENCE_S)
+    try:
+        with start_blocking_portal() as portal, portal.wrap_async_context_manager(client) as entered:
+            yield Connected(entered, portal)
+    except BaseExceptionGroup as group:
+        raise cause(group) from group
 
 
 def environment(settings: "Settings") -> dict[str, str]:
@@ -54,19 +80,14 @@ def environment(settings: "Settings") -> dict[str, str]:
 class Questions:
     """Asks `retrieve_memory`, as a client would."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, connection: Connected) -> None:
+        self._connection = connection
 
-    async def __call__(
-        self, space: str, task: str, *, k: int | None = None, min_score: float | None = None
-    ) -> Answered:
-        """One search; all stages are timed by the server, the whole by this clock."""
+    def __call__(self, space: str, task: str, *, k: int | None = None, min_score: float | None = None) -> Answered:
+        """One search; all stages are timed by the server, the whole by the client."""
         arguments: dict[str, Any] = {"task": task, "workspace": space, "detail": "full"}
         arguments |= {name: value for name, value in (("k", k), ("min_score", min_score)) if value is not None}
-        started = time.perf_counter()
-        result = await self._client.call_tool("retrieve_memory", arguments)
-        seconds = time.perf_counter() - started
-        found = _structured(result, f"the question {task[:60]!r}")
+        found, seconds = self._connection.call("retrieve_memory", arguments, what=f"the question {task[:60]!r}")
         return Answered(
             ids=tuple(memory["external_id"] or memory["id"] for memory in found["memories"]),
             scores=tuple(memory["score"] for memory in found["memories"]),
@@ -75,34 +96,33 @@ class Questions:
             timings_ms=found["timings_ms"],
         )
 
-    async def wait_ready(self, spaces: Sequence[str]) -> None:
-        """Wait for the model of a server that has just started, and let it read each workspace once."""
+    def wait_ready(self, spaces: Sequence[str]) -> None:
+        """Wait for the model of a server that has just started, and let it read each workspace once.
+
+        Raises:
+            ModelUnavailableError: it was not ready in time, or is not there.
+        """
+        ends = time.monotonic() + PATIENCE_S
         for space in spaces:
-            async with asyncio.timeout(PATIENCE_S):
-                answer = await self(space, "ready?", k=1)
-                while answer.degraded:
-                    await asyncio.sleep(PAUSE_S)
-                    answer = await self(space, "ready?", k=1)
+            while lacking := self(space, "ready?", k=1).degraded:
+                if time.monotonic() > ends:
+                    raise ModelUnavailableError(f"the server searches without {', '.join(lacking)}: see its log")
+                time.sleep(PAUSE_S)
 
 
 class Compression:
     """Asks `compress_prompt`, as a client would."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, connection: Connected) -> None:
+        self._connection = connection
 
-    async def __call__(self, item: Item, max_tokens: int) -> Compressed:
+    def __call__(self, item: Item, max_tokens: int) -> Compressed:
         """One compression, with the item's question as the query."""
         arguments = {"prompt": item.context, "max_tokens": max_tokens, "ratio": 1.0, "query": item.question}
-        result = await self._client.call_tool("compress_prompt", {**arguments, "detail": "full"})
-        found = _structured(result, f"item {item.id!r}")
+        found, _ = self._connection.call(
+            "compress_prompt", {**arguments, "detail": "full"}, what=f"to compress item {item.id!r}"
+        )
         return Compressed(found["text"], tuple((start, end) for start, end in found["kept"]))
-
-
-def _structured(result: "CallToolResult", what: str) -> dict[str, Any]:
-    if result.is_error:
-        raise click.ClickException(f"the server refused {what}: {cast('Any', result.content[0]).text}")
-    return cast("dict[str, Any]", result.structured_content)
 
 
 def _as_variable(value: object) -> str:

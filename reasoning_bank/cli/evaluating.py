@@ -5,8 +5,8 @@ import io
 import json
 import platform
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -102,7 +102,6 @@ def eval_command(
     intervals are 95 % (bootstrap over questions). `foreign` counts items from a workspace that was not asked: it must
     be 0. Where there are several sets or workspaces, questions are also asked where nothing answers them.
     """
-    from reasoning_bank.cli import loops
     from reasoning_bank.cli.evaluation_tables import print_report
     from reasoning_bank.evaluation.sets import chosen_sets, find_sets
 
@@ -114,7 +113,8 @@ def eval_command(
     with _place(data_dir) as place:
         run = _Run(wanted, sets, found.compression, _loading(config, place))
         run.check()
-        report = loops.run(run.measure, run.prepare())
+        report = run.prepare()
+        run.measure(report)
     _write(report, json_file)
     if json_file != "-":
         print_report(report)
@@ -203,7 +203,7 @@ class _Run:
                 self._baselines(bank, report)
         return report
 
-    async def measure(self, report: "Report") -> "Report":
+    def measure(self, report: "Report") -> None:
         """Ask the server everything that was asked for."""
         from reasoning_bank.cli.output import progress_bar
         from reasoning_bank.evaluation.report import Measures, measure_sets
@@ -213,25 +213,24 @@ class _Run:
             measures = Measures(
                 wanted.depths, curve=wanted.floor_curve, ablated=cast("tuple[Stage, ...]", wanted.stages)
             )
-            await measure_sets(report, self.sets, self._connect, measures=measures, bar=progress_bar)
+            measure_sets(report, self.sets, self._connect, measures=measures, bar=progress_bar)
         if self.compression:
-            await self._compress(report)
-        return report
+            self._compress(report)
 
-    @asynccontextmanager
-    async def _connect(self, without: "Sequence[Stage]") -> "AsyncGenerator[Ask]":
+    @contextmanager
+    def _connect(self, without: "Sequence[Stage]") -> "Generator[Ask]":
         from reasoning_bank.cli.clients import Questions, connected
 
         # Nothing given leaves what the settings say; an ablation leaves out one stage more.
         settings = self.load()
         if without:
             settings = self.load(retrieval={"without": (*settings.retrieval.without, *without)})
-        async with connected(settings, stdio=self.wanted.stdio) as client:
+        with connected(settings, stdio=self.wanted.stdio) as client:
             questions = Questions(client)
-            await questions.wait_ready([space for data in self.sets for space in data.spaces])
+            questions.wait_ready([space for data in self.sets for space in data.spaces])
             yield questions
 
-    async def _compress(self, report: "Report") -> None:
+    def _compress(self, report: "Report") -> None:
         from reasoning_bank.cli.clients import Compression, connected
         from reasoning_bank.cli.output import progress_bar
         from reasoning_bank.evaluation.compressing import compress_set, read_items
@@ -239,11 +238,11 @@ class _Run:
 
         settings = self.load(compression={"tokenizer": TOKENIZER})
         count = counter(TOKENIZER, settings.assets_dir).count
-        async with connected(settings, stdio=self.wanted.stdio) as client:
+        with connected(settings, stdio=self.wanted.stdio) as client:
             for name, file in self.compression.items():
                 items = read_items(file)[: self.wanted.limit]
                 with progress_bar(f"compressing {name}") as move:
-                    report.compression[name] = await compress_set(
+                    report.compression[name] = compress_set(
                         items, Compression(client), count_tokens=count, progress=move
                     )
 

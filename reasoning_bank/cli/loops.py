@@ -14,11 +14,11 @@ def run(function: Callable[[*Arguments], Awaitable[T]], *arguments: *Arguments) 
     try:
         return anyio.run(function, *arguments)
     except BaseExceptionGroup as group:
-        # The client's task groups wrap whatever ends them, a reader that left (`| head`) too.
-        raise _cause(group) from group
+        raise cause(group) from group
 
 
-def _cause(error: BaseException) -> BaseException:
+def cause(error: BaseException) -> BaseException:
+    """What really happened: an MCP client's task groups wrap whatever ends them, a reader that left (`| head`) too."""
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return error

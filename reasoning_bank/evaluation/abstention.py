@@ -64,7 +64,7 @@ class Abstention:
     best: CurvePoint | None
 
 
-async def foreign_pairs(
+def foreign_pairs(
     ask: Ask, sets: Sequence[EvaluationSet], *, curve: bool, progress: Progress | None = None
 ) -> list[Pair]:
     """Ask questions of each set in every other, and in the other workspaces of its own.
@@ -79,9 +79,9 @@ async def foreign_pairs(
         tops: list[float] = []
         for place, question in enumerate(asked):
             space = _elsewhere(question, other.spaces, place)
-            injected += bool((await ask(space, question.text, k=TOP)).ids)
+            injected += bool(ask(space, question.text, k=TOP).ids)
             if curve:
-                scores = (await ask(space, question.text, k=TOP, min_score=0.0)).scores
+                scores = ask(space, question.text, k=TOP, min_score=0.0).scores
                 tops.append(max(scores, default=0.0))
         pairs.append(Pair(one.name, other.name, len(asked), round(injected / len(asked), 4), tuple(tops)))
         if progress is not None:

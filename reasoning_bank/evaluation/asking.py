@@ -1,6 +1,6 @@
 """Questions put to a bank through whatever stands between, and what came back."""
 
-import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -38,9 +38,7 @@ class Answered:
 class Ask(Protocol):
     """A way to ask the bank one question."""
 
-    async def __call__(
-        self, space: str, task: str, *, k: int | None = None, min_score: float | None = None
-    ) -> Answered:
+    def __call__(self, space: str, task: str, *, k: int | None = None, min_score: float | None = None) -> Answered:
         """What it answers; `k` and `min_score` None leave its defaults in force."""
         ...
 
@@ -91,7 +89,7 @@ class SetFigures:
     stages: Mapping[str, Latency]
 
 
-async def judge(
+def judge(
     ask: Ask,
     data: EvaluationSet,
     *,
@@ -105,21 +103,21 @@ async def judge(
     """
     judged: list[Judged] = []
     for asked in data.queries:
-        default = await ask(asked.space, asked.text) if with_default else None
-        ranking = await _ranking(ask, asked, max(depths))
+        default = ask(asked.space, asked.text) if with_default else None
+        ranking = _ranking(ask, asked, max(depths))
         judged.append(Judged(asked, ranking, default, measure(ranking.ids, asked.relevant, depths=depths)))
         if progress is not None:
             progress(len(judged), len(data.queries))
     return judged
 
 
-async def _ranking(ask: Ask, asked: Asked, k: int) -> Answered:
+def _ranking(ask: Ask, asked: Asked, k: int) -> Answered:
     for _ in range(TRIES):
-        answer = await ask(asked.space, asked.text, k=k, min_score=0.0)
+        answer = ask(asked.space, asked.text, k=k, min_score=0.0)
         if not answer.degraded:
             return answer
-        await asyncio.sleep(PAUSE_S)
-    return await ask(asked.space, asked.text, k=k, min_score=0.0)
+        time.sleep(PAUSE_S)
+    return ask(asked.space, asked.text, k=k, min_score=0.0)
 
 
 def summarise(data: EvaluationSet, judged: Sequence[Judged]) -> SetFigures:

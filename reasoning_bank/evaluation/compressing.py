@@ -6,7 +6,7 @@ character offsets into the context; mode `all` succeeds with every span retained
 
 import random
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -54,7 +54,7 @@ class Compressed:
     kept: tuple[Span, ...]
 
 
-Compress = Callable[[Item, int], Awaitable[Compressed]]
+Compress = Callable[[Item, int], Compressed]
 """Compresses the context of an item to at most so many tokens."""
 
 
@@ -85,7 +85,7 @@ def read_items(path: Path) -> list[Item]:
     return read_rows(path, path.read_bytes(), lambda line, number: _item(read_object(decode_line(line), "row"), number))
 
 
-async def compress_set(
+def compress_set(
     items: Sequence[Item],
     compress: Compress,
     *,
@@ -100,7 +100,7 @@ async def compress_set(
         for name, run in runs.items():
             for ratio in RATIOS:
                 budget = max(int(ratio * tokens), 1)
-                result = await run(item, budget)
+                result = run(item, budget)
                 measured[name][ratio].append(judge(item, result, used=count_tokens(result.text) / budget))
         if progress is not None:
             progress(done, len(items))
@@ -138,14 +138,14 @@ def baselines(count_tokens: CountTokens) -> dict[str, Compress]:
     """Compressors that anyone could write: they say how easy a set is."""
 
     def greedy(order: Callable[[Item, Sequence[Span]], Sequence[int]]) -> Compress:
-        async def compress(item: Item, max_tokens: int) -> Compressed:
+        def compress(item: Item, max_tokens: int) -> Compressed:
             spans = units(item.context)
             return _greedy(item.context, spans, order(item, spans), budget=max_tokens, count_tokens=count_tokens)
 
         return compress
 
     def ends(head_share: float) -> Compress:
-        async def compress(item: Item, max_tokens: int) -> Compressed:
+        def compress(item: Item, max_tokens: int) -> Compressed:
             return _ends(item.context, max_tokens, head_share=head_share, count_tokens=count_tokens)
 
         return compress

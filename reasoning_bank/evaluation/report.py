@@ -1,7 +1,7 @@
 """A whole evaluation: what was measured, by whichever way to ask is passed in, ready to be written as JSON."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import cast, get_args
 
@@ -16,7 +16,7 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 """Each can be left out of a search; what is decided when a row is stored (who and when before its text, the vector of
 its content) would need another bank, and is not among them."""
 
-Connect = Callable[[Sequence[Stage]], AbstractAsyncContextManager[Ask]]
+Connect = Callable[[Sequence[Stage]], AbstractContextManager[Ask]]
 """Opens the bank without some stages of its rule, ready to be asked."""
 Bar = Callable[[str], AbstractContextManager[Progress]]
 """A progress bar with a label."""
@@ -67,25 +67,25 @@ class Measures:
     ablated: Sequence[Stage] = ()
 
 
-async def measure_sets(
+def measure_sets(
     report: Report, sets: Sequence[EvaluationSet], connect: Connect, *, measures: Measures, bar: Bar
 ) -> None:
     """Ask every question of the sets, and write the figures into the report."""
     judged: dict[str, list[Judged]] = {}
-    async with connect(()) as ask:
+    with connect(()) as ask:
         for data in sets:
             with bar(f"asking {data.name}") as move:
-                judged[data.name] = await judge(ask, data, depths=measures.depths, progress=move)
+                judged[data.name] = judge(ask, data, depths=measures.depths, progress=move)
             report.sets[data.name] = summarise(data, judged[data.name])
         if measures.abstains:
             with bar("asking what has no answer") as move:
-                pairs = await foreign_pairs(ask, sets, curve=measures.curve, progress=move)
+                pairs = foreign_pairs(ask, sets, curve=measures.curve, progress=move)
             report.abstention = abstention(judged, pairs)
     for stage in measures.ablated:
-        report.ablation[stage] = await _without(stage, sets, connect, judged=judged, measures=measures, bar=bar)
+        report.ablation[stage] = _without(stage, sets, connect, judged=judged, measures=measures, bar=bar)
 
 
-async def _without(
+def _without(
     stage: Stage,
     sets: Sequence[EvaluationSet],
     connect: Connect,
@@ -95,10 +95,10 @@ async def _without(
     bar: Bar,
 ) -> dict[str, Mapping[str, Interval]]:
     changes: dict[str, Mapping[str, Interval]] = {}
-    async with connect((stage,)) as ask:
+    with connect((stage,)) as ask:
         for data in sets:
             with bar(f"asking {data.name} without {stage}") as move:
-                again = await judge(ask, data, depths=measures.depths, with_default=False, progress=move)
+                again = judge(ask, data, depths=measures.depths, with_default=False, progress=move)
             before = [one.figures for one in judged[data.name]]
             changes[data.name] = differences(before, [one.figures for one in again])
     return changes

@@ -129,8 +129,8 @@ def chosen_sets(found: SetFiles, names: Sequence[str]) -> SetFiles:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             lacking = next((f": {line}" for line in found.incomplete if line.startswith(f"{name} ")), "")
-            meant = f"; did you mean {close[0]!r}?" if close else ""
-            raise InputError(f"no set {name!r}{lacking}{meant}; there are: {', '.join(known)}")
+            meant = f"; did you mean {close[0]!r}?" if close else ";"
+            raise InputError(f"no set {name!r}{lacking}{meant} there are: {', '.join(known)}")
     return SetFiles(
         {name: path for name, path in found.retrieval.items() if name in names},
         {name: path for name, path in found.compression.items() if name in names},
