@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import click
 
 from reasoning_bank.cli.output import print_table
-from reasoning_bank.evaluation.abstention import Abstention, Pair
+from reasoning_bank.evaluation.abstention import Abstention, Pair, injected_at
 from reasoning_bank.evaluation.asking import SetFigures
 from reasoning_bank.evaluation.compressing import CompressionFigures
 from reasoning_bank.evaluation.metrics import Interval, Latency
@@ -30,7 +30,7 @@ def print_report(report: Report) -> None:
         _title("Without one stage: change of R@10 / nDCG@10 (* the interval of the change excludes 0)")
         _print_ablation(report)
     if report.abstention is not None:
-        _print_abstention(report.abstention, report)
+        _print_abstention(report.abstention)
     for name, figures in report.compression.items():
         _title(f"Compression of {name}, {figures.items} items: evidence kept (success)")
         _print_compression(figures)
@@ -84,7 +84,7 @@ def _print_ablation(report: Report) -> None:
     print_table(rows, headers=("without", *report.sets))
 
 
-def _print_abstention(found: Abstention, report: Report) -> None:
+def _print_abstention(found: Abstention) -> None:
     _title("Abstention: share of questions answered with something where nothing answers them, at the default floor")
     if found.pairs:
         _print_pairs(found.pairs, lambda pair: _share(pair.injected))
@@ -100,7 +100,9 @@ def _print_abstention(found: Abstention, report: Report) -> None:
         rows = [[f"{p.floor:.2f}", _share(p.kept), _share(p.injected)] for p in sorted(points, key=lambda p: p.floor)]
         print_table(rows, headers=("floor", "kept", "injected"))
         if found.best:
-            click.echo(f"the highest floor that keeps 95 %: {found.best.floor:.2f}")
+            floor = found.best.floor
+            _title(f"Foreign questions answered at {floor:.2f}, the highest floor that keeps 95 %")
+            _print_pairs(found.pairs, lambda pair: _share(injected_at(pair, floor)))
 
 
 def _print_pairs(pairs: Sequence[Pair], shown: Callable[[Pair], str]) -> None:

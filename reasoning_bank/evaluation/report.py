@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from typing import cast, get_args
+from typing import Any, get_args
 
-from reasoning_bank.evaluation.abstention import Abstention, abstention, foreign_pairs
+from reasoning_bank.evaluation.abstention import FLOORS, Abstention, abstention, foreign_pairs, injected_at
 from reasoning_bank.evaluation.asking import Ask, Judged, Progress, SetFigures, judge, summarise
 from reasoning_bank.evaluation.compressing import CompressionFigures
 from reasoning_bank.evaluation.metrics import DEPTHS, Interval, differences
@@ -15,6 +15,8 @@ from reasoning_bank.records import JsonValue, Stage
 STAGES: tuple[Stage, ...] = get_args(Stage)
 """Each can be left out of a search; what is decided when a row is stored (who and when before its text, the vector of
 its content) would need another bank, and is not among them."""
+
+PAIR_FLOORS = FLOORS[::5]
 
 Connect = Callable[[Sequence[Stage]], AbstractContextManager[Ask]]
 """Opens the bank without some stages of its rule, ready to be asked."""
@@ -46,8 +48,20 @@ class Report:
     compression: dict[str, CompressionFigures] = field(default_factory=dict[str, CompressionFigures])
 
     def as_json(self) -> dict[str, JsonValue]:
-        """The report as JSON values."""
-        return cast("dict[str, JsonValue]", asdict(self))
+        """The report as JSON values; a pair of sets has its rate at each floor instead of every question's score."""
+        report: dict[str, Any] = asdict(self)
+        if self.abstention is not None:
+            report["abstention"]["pairs"] = [
+                {
+                    "questions_of": pair.questions_of,
+                    "asked_in": pair.asked_in,
+                    "queries": pair.queries,
+                    "injected": pair.injected,
+                    "injected_at": {f"{floor:.2f}": injected_at(pair, floor) for floor in PAIR_FLOORS if pair.tops},
+                }
+                for pair in self.abstention.pairs
+            ]
+        return report
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("batch_embedding", "cold_start", "latency")
+NAMES = ("batch_embedding", "cold_start", "latency", "retrieval")
 
 
 def main(arguments: list[str]) -> None:
