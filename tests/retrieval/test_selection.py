@@ -2,10 +2,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import Connection
 
-from reasoning_bank.records import Counters, ErrorContext, Memory, MemoryItem
+from reasoning_bank.records import Counters, ErrorContext, Memory, MemoryItem, Query
 from reasoning_bank.retrieval.scoring import Candidate
 from reasoning_bank.retrieval.selection import Limits, Selection, hidden_reason, select
+from reasoning_bank.storage import feedback
+from tests.retrieval.bank import SmallBank, found
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LESSON = MemoryItem("task", title="T", content="what to do")
@@ -176,3 +179,19 @@ def test_a_trace_comes_together_at_the_place_of_its_best_in_its_own_order() -> N
     ]
     limits = Limits(k=5, floor=0, group_by_trace=True)
     assert chosen(*candidates, limits=limits)[0] == ["a0", "a1", "a2", "b1", "b2"]
+
+
+async def test_quarantined_and_misleading_memories_leave_their_place_to_others(bank: SmallBank) -> None:
+    task = MemoryItem("Clear the build cache", title="T", content="remove the folder")
+    items = [replace(task, content=f"remove the folder {n}") for n in range(4)]
+    quarantined, misleading, *others = await bank.store("w", replace(items[0], trust="quarantined"), *items[1:])
+
+    def complain(connection: Connection) -> None:
+        for _ in range(7):
+            feedback.add(connection, "w", [misleading], "misled", now=NOW)
+
+    await bank.database.write(complain)
+    answered = await found(bank.retriever(), "w", Query("Clear the build cache", k=2, min_score=0))
+    assert answered == others
+    everything = await found(bank.retriever(), "w", Query("Clear the build cache", k=9, min_score=0))
+    assert not {quarantined, misleading} & set(everything)
