@@ -214,3 +214,17 @@ def test_the_scoping_of_real_sets_is_read_from_where_their_answers_are(eval_data
     pooled = {data.name for data in sets if not data.scoped}
     assert several == {"locomo": True, "swebench": True}
     assert pooled == {"webarena"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("minilm")
+def test_the_default_model_reaches_its_gate_on_real_tasks(
+    run: Run, eval_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WebArena, because its texts are short; all sets: python -m tests.benchmarks retrieval."""
+    monkeypatch.delenv("REASONING_BANK_EMBEDDINGS__BACKEND")
+    found = report_of(run(eval_data, "--set", "webarena", "--json", "-"))["sets"]["webarena"]
+    assert found["figures"]["R@10"]["value"] >= 0.97
+    assert found["figures"]["nDCG@10"]["value"] >= 0.94
+    assert found["foreign_items"] == 0
