@@ -1,5 +1,6 @@
 """Edits of a prompt, by offsets into it: what every step of the compression hands on, and what it can prove by them."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -25,7 +26,7 @@ Kind = Literal[
 
 
 class Edit(NamedTuple):
-    """Puts `text` in the place of input[start:end]; the offsets are those of the original input."""
+    """Puts `text` in the place of input[start:end], at least one character; offsets are those of the original."""
 
     start: int
     end: int
@@ -80,7 +81,7 @@ def apply(text: str, edits: Iterable[Edit]) -> str:
 
 
 def kept(length: int, edits: Iterable[Edit]) -> tuple[Span, ...]:
-    """Return the spans of a text of that length which no edit touches; where text is only put in, two spans meet."""
+    """Return the spans of a text of that length which no edit touches."""
     spans: list[Span] = []
     done = 0
     for edit in edits:
@@ -98,13 +99,13 @@ def merge(first: Sequence[Edit], second: Sequence[Edit]) -> tuple[Edit, ...]:
 
 
 def apart(edits: Iterable[Edit], spans: Sequence[Span]) -> list[Edit]:
-    """Return the edits that share no character with any span, nor put text inside one; all sorted and apart."""
+    """Return the edits that share no character with any span; all sorted and apart."""
     free: list[Edit] = []
     at = 0
     for edit in edits:
-        while at < len(spans) and spans[at][1] <= edit.start and spans[at] != (edit.start, edit.end):
+        while at < len(spans) and spans[at][1] <= edit.start:
             at += 1
-        if at == len(spans) or (spans[at][0] >= edit.end and spans[at] != (edit.start, edit.end)):
+        if at == len(spans) or spans[at][0] >= edit.end:
             free.append(edit)
     return free
 
@@ -118,6 +119,65 @@ def joined(spans: Iterable[Span]) -> list[Span]:
         elif start < end:
             found.append((start, end))
     return found
+
+
+def rebase(first: Sequence[Edit], second: Iterable[Edit]) -> list[tuple[Edit, range]]:
+    """Return the second edits, made on the result of the first, as edits of the original.
+
+    Returns:
+        For each: the edit, and which of `first` it takes the place of (it replaces text that they put in).
+    """
+    places = _placed(first)
+    found: list[tuple[Edit, range]] = []
+    last: Edit | None = None
+    for edit in second:
+        touched = places.touched(edit)
+        if last and found[-1][1] and touched and found[-1][1][-1] == touched[0]:
+            # Both change what one of the first put in: they become one edit.
+            inserted, at = first[touched[0]].text, places.starts[touched[0]]
+            last = Edit(last.start, edit.end, last.text + inserted[last.end - at : edit.start - at] + edit.text)
+            found[-1] = places.rebased(first, last)
+        else:
+            last = edit
+            found.append(places.rebased(first, edit))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where the text of each edit starts and ends in the result, and by how much the result is shifted behind it."""
+
+    starts: list[int]
+    ends: list[int]
+    shifts: list[int]
+
+    def touched(self, edit: Edit) -> range:
+        # Edits that end at or before the start are passed; those that begin at or behind the end are not reached.
+        low = bisect_right(self.ends, edit.start)
+        return range(low, max(bisect_left(self.starts, edit.end), low))
+
+    def rebased(self, first: Sequence[Edit], edit: Edit) -> tuple[Edit, range]:
+        touched = self.touched(edit)
+        low, high = touched.start, touched.stop
+        start = edit.start - (self.shifts[low - 1] if low else 0)
+        end = edit.end - (self.shifts[high - 1] if high else 0)
+        text = edit.text
+        if touched and self.starts[low] < edit.start:
+            start, text = first[low].start, first[low].text[: edit.start - self.starts[low]] + text
+        if touched and self.ends[high - 1] > edit.end:
+            end, text = first[high - 1].end, text + first[high - 1].text[edit.end - self.starts[high - 1] :]
+        return Edit(start, end, text), touched
+
+
+def _placed(edits: Sequence[Edit]) -> _Places:
+    places = _Places([], [], [])
+    shift = 0
+    for edit in edits:
+        places.starts.append(edit.start + shift)
+        places.ends.append(edit.start + shift + len(edit.text))
+        shift += len(edit.text) - (edit.end - edit.start)
+        places.shifts.append(shift)
+    return places
 
 
 def _texts(text: str, edits: Iterable[Edit]) -> Iterator[str]:
