@@ -202,7 +202,9 @@ def _decisions(
 
 
 def _warns(candidate: Candidate) -> bool:
-    return candidate.error_match > 0 and candidate.memory.item.outcome == "failure"
+    item = candidate.memory.item
+    # Whoever is not trusted must not buy a place with an invented error.
+    return candidate.error_match > 0 and item.outcome == "failure" and item.trust != "low"
 
 
 def _said(item: MemoryItem) -> str:

@@ -1,7 +1,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Connection
 
 from reasoning_bank.records import Counters, ErrorContext, Memory, MemoryItem, Query
@@ -166,6 +169,64 @@ def test_a_warning_needs_no_second_place_and_must_be_relevant() -> None:
     assert chosen(*others, first, second)[0] == ["a", "b", "w1"]
     assert chosen(*others, scored(kept("c")), scored(warning("w1"), 0.4, match=1))[0] == ["a", "b", "c"]
     assert chosen(*others, scored(kept("c")), scored(kept("fix"), match=1))[0] == ["a", "b", "c"]
+
+
+def test_an_invented_error_buys_no_place() -> None:
+    others = [scored(kept(name)) for name in "abc"]
+    forged = replace(warning("w"), item=replace(warning("w").item, trust="low"), trace_id="other")
+    assert chosen(*others, scored(forged, match=1))[0] == ["a", "b", "c"]
+
+
+memories = st.builds(
+    kept,
+    st.uuids().map(str),
+    st.builds(
+        replace,
+        st.just(LESSON),
+        trust=st.sampled_from(["quarantined", "low", "normal"]),
+        outcome=st.sampled_from(["failure", "success"]),
+        actor=st.sampled_from([None, "Ann"]),
+        content=st.sampled_from(["wait for the lock", "read the log"]),
+    ),
+    trace=st.sampled_from("tu"),
+    hash_=st.sampled_from(["h1", "h2", "h3", None]),
+)
+listed = st.lists(
+    st.builds(scored, memories, st.sampled_from([0.1, 0.5, 0.9]), match=st.sampled_from([0.0, 1.0])), max_size=12
+)
+limits = st.builds(
+    Limits,
+    k=st.integers(1, 5),
+    floor=st.sampled_from([0.0, 0.5]),
+    per_trace=st.sampled_from([None, 1, 2]),
+    near_duplicates=st.sampled_from([None, 0.9]),
+    group_by_trace=st.booleans(),
+)
+
+
+@given(listed, limits)
+def test_an_answer_keeps_every_promise(candidates: list[Candidate], limits: Limits) -> None:
+    ids, answer = chosen(*candidates, limits=limits, explain=True)
+    memories = [each.memory for each in answer.memories]
+    assert len(ids) <= limits.k
+    assert answer.below_floor <= limits.k
+    assert len({memory.content_hash for memory in memories}) == len(memories)
+    assert all(memory.item.trust != "quarantined" for memory in memories)
+    assert all(each.score >= limits.floor for each in answer.memories)
+    assert all(list(map(of_trace, memories)).count(trace) <= (limits.per_trace or 9) for trace in "tu")
+    assert sum(memory.item.trust == "low" for memory in memories) <= 2
+    assert {each.candidate.memory.id for each in answer.decisions if each.reason == "chosen"} == set(ids)
+    assert len(answer.decisions) == len(candidates)
+    assert chosen(*candidates, limits=limits)[0] == ids
+    if limits.group_by_trace:
+        assert sum(a != b for a, b in pairwise(map(of_trace, memories))) <= 1
+    else:
+        places = [each.memory.id for each in candidates]
+        assert ids == sorted(ids, key=places.index)
+
+
+def of_trace(memory: Memory) -> str:
+    return memory.trace_id
 
 
 def test_a_trace_comes_together_at_the_place_of_its_best_in_its_own_order() -> None:
