@@ -7,17 +7,14 @@ async with ReasoningBank(load_settings()) as bank:
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
 import anyio
 import anyio.to_thread
-from sqlalchemy import Connection
 
 from reasoning_bank import diagnosis, reports
 from reasoning_bank.diagnosis import Check
@@ -33,7 +30,6 @@ from reasoning_bank.records import (
     Memory,
     MemoryDetail,
     MemoryItem,
-    NewToken,
     NewTrace,
     Query,
     Retrieval,
@@ -43,17 +39,17 @@ from reasoning_bank.records import (
     Verdict,
 )
 from reasoning_bank.retrieval.context import context_block
+from reasoning_bank.retrieval.contributions import Contributions
 from reasoning_bank.settings import Settings
-from reasoning_bank.storage import embeddings, feedback, memories, outbox, tokens, traces, workspaces
-from reasoning_bank.storage.tokens import Token
+from reasoning_bank.storage import embeddings, feedback, memories, traces, workspaces
 from reasoning_bank.text.sanity import clean_text, required_text
 from reasoning_bank.transfer.identity import identified
+from reasoning_bank.upkeep import Upkeep, named_workspace
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-WORKSPACE_CHARACTERS = 200
 _POLL_S = 0.2
 _PAGE = 200
 
@@ -71,6 +67,7 @@ class ReasoningBank:
     def __init__(self, settings: Settings, *, clock: Clockwork | None = None) -> None:
         self.settings = settings
         self.monitor = PerformanceMonitor()
+        self._contributions = Contributions(self.monitor.count)
         self._clock = clock or clockwork()
         self._stack = AsyncExitStack()
         self._opened: Rooms | None = None
@@ -111,6 +108,11 @@ class ReasoningBank:
             raise StorageError("the bank is not open", code="io")
         return self._opened
 
+    @property
+    def upkeep(self) -> Upkeep:
+        """What is done to the bank now and then: privacy, index, given-up work, access tokens."""
+        return Upkeep(self.rooms, now=self._clock.now)
+
     # Writing
 
     async def store_trace(
@@ -133,7 +135,7 @@ class ReasoningBank:
         """
         record = partial(self.rooms.recorder.record, drafts=memories, idempotency_key=idempotency_key)
         with self.monitor.measure("store_trace"):
-            result = await _in_thread(record, _named(workspace), trace)
+            result = await _in_thread(record, named_workspace(workspace), trace)
         self.rooms.worker.wake()
         return result
 
@@ -143,7 +145,7 @@ class ReasoningBank:
         A row that is there already is reported with the reason "already stored".
         """
         with self.monitor.measure("store_many"):
-            results = await _in_thread(self.rooms.recorder.import_traces, _named(workspace), batch, identified)
+            results = await _in_thread(self.rooms.recorder.import_traces, named_workspace(workspace), batch, identified)
         self.rooms.worker.wake()
         return results
 
@@ -158,9 +160,12 @@ class ReasoningBank:
         if note is not None:
             note = await _in_thread(self._redacted, workspace, clean_text(note, "note"))
         with self.monitor.measure("rate_memory"):
-            return await self.rooms.database.write(
+            counters = await self.rooms.database.write(
                 lambda c: feedback.add(c, workspace, ids, verdict, now=self._clock.now(), note=note, actor=actor)
             )
+        if verdict == "helped":
+            self._contributions.helped(workspace, ids)
+        return counters
 
     async def update_memory(self, workspace: str, id: str, changes: Mapping[str, JsonValue]) -> Memory:
         """Give a memory new words; raises NotFoundError or InputError."""
@@ -188,11 +193,15 @@ class ReasoningBank:
         required_text(query.task, "task")
         self._check_size(query)
         with self.monitor.measure("retrieve_memory"):
-            found = await self.rooms.retriever.retrieve(_named(workspace), query)
-        self.monitor.observe_stages("retrieve_memory", found.timings_ms)
+            found = await self.rooms.retriever.retrieve(named_workspace(workspace), query)
         self.monitor.count(f"searches.{found.path}")
+        if found.cached:
+            self.monitor.count("searches.cached")
+        else:
+            self.monitor.observe_stages("retrieve_memory", found.timings_ms)
         for name in found.degraded:
             self.monitor.count(f"degraded.{name}")
+        self._contributions.served(workspace, found)
         self.rooms.usage.served(workspace, [retrieved.memory.id for retrieved in found.memories])
         return found
 
@@ -284,8 +293,6 @@ class ReasoningBank:
         """Every part of the bank looked at, with what to do where it is not well; see `reasoning-bank doctor`."""
         return await diagnosis.diagnose(self.rooms, self.settings, now=self._clock.now())
 
-    # Upkeep
-
     async def wait_until_searchable(
         self, *, progress: Callable[[int, int], object] | None = None, timeout_s: float | None = None
     ) -> None:
@@ -314,63 +321,6 @@ class ReasoningBank:
                 self.rooms.worker.wake()
                 await asyncio.sleep(_POLL_S)
 
-    async def set_privacy(self, workspace: str, mode: Literal["off", "redact", "block"] | None) -> None:
-        """Set what happens to secrets in what a workspace stores from now on; None follows the setting."""
-        name, now = _named(workspace), self._clock.now()
-
-        def change(connection: Connection) -> None:
-            workspaces.ensure(connection, name, now)
-            workspaces.set_privacy_mode(connection, name, mode)
-
-        await self.rooms.database.write(change)
-
-    async def retry_given_up(self) -> int:
-        """Try background work again that was given up after its last attempt; how many pieces."""
-        retried = await self.rooms.database.write(outbox.requeue_dead)
-        self.rooms.worker.wake()
-        return retried
-
-    async def rebuild_index(self) -> str:
-        """Build the vector index anew from the truth; in one sentence, what came of it."""
-        indexer = self.rooms.indexer
-        if indexer is None:
-            return "no vector index is wanted (see vectors.search and vectors.chroma_mode)"
-        if not await indexer.rebuild():
-            return "the process that owns the vector index was asked to build it anew"
-        build = indexer.report()
-        return (
-            f"built as generation {build.generation}"
-            if build.generation
-            else "no workspace is large enough to need one"
-        )
-
-    async def create_token(
-        self, workspace: str, *, name: str, scopes: Sequence[str], lifetime: timedelta | None = None
-    ) -> NewToken:
-        """Make a bearer token for HTTP that is bound to a workspace."""
-        secret = f"rb_{secrets.token_urlsafe(32)}"
-        now = self._clock.now()
-        ends = now + lifetime if lifetime else None
-        token = await self.rooms.database.write(
-            lambda c: tokens.create(
-                c, secret, name=name, workspace=_named(workspace), scopes=scopes, now=now, expires_at=ends
-            )
-        )
-        return NewToken(token.id, secret)
-
-    async def list_tokens(self, workspace: str | None = None) -> list[Token]:
-        """All tokens, revoked and expired ones too; never their secrets."""
-        return await self.rooms.database.read(lambda c: tokens.listing(c, workspace))
-
-    async def revoke_token(self, id: str) -> None:
-        """End a token at once; raises NotFoundError."""
-        if not await self.rooms.database.write(lambda c: tokens.revoke(c, id, self._clock.now())):
-            raise NotFoundError(f"no token {id!r} that is not revoked: `reasoning-bank token list` shows them")
-
-    async def verify_token(self, secret: str) -> Token | None:
-        """The token of a secret, or None when it is unknown, expired or revoked."""
-        return await self.rooms.database.read(lambda c: tokens.verify(c, secret, self._clock.now()))
-
     def _redacted(self, workspace: str, note: str) -> str:
         return self.rooms.redactor(workspace).text(note, "note").text
 
@@ -382,14 +332,6 @@ class ReasoningBank:
             raise InputError(
                 f"task is {size} bytes, the limit is {limits.task_bytes}: send the part that says what to do"
             )
-
-
-def _named(workspace: str) -> str:
-    """The name of a workspace that may be made; raises InputError."""
-    required_text(workspace, "workspace")
-    if len(workspace) > WORKSPACE_CHARACTERS:
-        raise InputError(f"workspace has {len(workspace)} characters, the limit is {WORKSPACE_CHARACTERS}")
-    return workspace
 
 
 async def _in_thread(work: Callable[..., T], *args: object) -> T:

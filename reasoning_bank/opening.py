@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache, partial
 from typing import cast
+from zoneinfo import ZoneInfo
 
 import anyio.to_thread
 
@@ -29,10 +30,12 @@ from reasoning_bank.learning.admission import Limits
 from reasoning_bank.learning.editing import MemoryEditor
 from reasoning_bank.learning.recording import EMBED, TraceRecorder
 from reasoning_bank.privacy.redaction import Mode, Redactor
-from reasoning_bank.records import Memory
+from reasoning_bank.records import Memory, Retrieval
+from reasoning_bank.retrieval.intent import Intent
 from reasoning_bank.retrieval.meaning import query_model
+from reasoning_bank.retrieval.options import RetrievalCaches, RetrievalOptions
 from reasoning_bank.retrieval.postings import FloatArray
-from reasoning_bank.retrieval.retriever import RetrievalCaches, RetrievalOptions, Retriever
+from reasoning_bank.retrieval.retriever import Retriever
 from reasoning_bank.retrieval.usage import UsageLog
 from reasoning_bank.settings import Settings
 from reasoning_bank.storage import facts, workspaces
@@ -129,12 +132,14 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         stack.push_async_callback(index.close)
     redactor, limits = _redactor(settings, database, salt), _limits(settings)
     caches = _caches(settings)
+    retriever = _retriever(settings, database, models, caches, count_tokens, index, clock)
+    stack.callback(retriever.close)
     rooms = Rooms(
         database=database,
         assets=assets,
         model=model,
         models=models,
-        retriever=_retriever(settings, database, models, caches, count_tokens, index, clock),
+        retriever=retriever,
         redactor=redactor,
         recorder=TraceRecorder(database, redactor=redactor, limits=limits, now=clock.now, new_id=clock.new_id),
         editor=MemoryEditor(database, redactor=redactor, limits=limits, now=clock.now),
@@ -157,6 +162,9 @@ def _caches(settings: Settings) -> RetrievalCaches:
     return RetrievalCaches(
         memories=MemoryCache[Memory](sizes.memories_size, sizes.memories_ttl_s),
         queries=MemoryCache[FloatArray](sizes.queries_size, sizes.queries_ttl_s),
+        intents=MemoryCache[Intent](sizes.intents_size, sizes.intents_ttl_s),
+        contexts=MemoryCache[str](sizes.contexts_size, sizes.contexts_ttl_s),
+        answers=MemoryCache[Retrieval](sizes.answers_size, sizes.answers_ttl_s),
     )
 
 
@@ -188,6 +196,9 @@ def _retriever(
             exact_limit=settings.vectors.exact_limit,
             floor=settings.retrieval.floor,
             model_wait_s=settings.embeddings.query_wait_ms / 1000,
+            deadline_s=settings.retrieval.deadline_ms / 1000,
+            zone=ZoneInfo(settings.retrieval.time_zone),
+            without=frozenset(settings.retrieval.without),
         ),
     )
 

@@ -215,6 +215,7 @@ class Query:
         group_by_trace: memories of one trace come together, at the place of the best of them.
         per_trace, per_actor: most memories of one trace or actor; None for no limit beyond that on low trust.
         near_duplicates: likeness (0..1) from which the later of two memories is left out; None keeps both.
+        detail: what the context block says of each memory: one line, or all that fits.
         explain: also answer why each memory was chosen or dropped.
     """
 
@@ -234,6 +235,7 @@ class Query:
     per_trace: int | None = None
     per_actor: int | None = None
     near_duplicates: float | None = None
+    detail: Literal["index", "full"] = "full"
     explain: bool = False
 
 
@@ -261,7 +263,7 @@ class RetrievedMemory:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How one strategy saw a memory: its place among all candidates, from 1, and its score in the strategy's own unit."""
+    """How one strategy saw a memory: its place among all candidates, from 1, and its score in its own unit."""
 
     rank: int
     score: float

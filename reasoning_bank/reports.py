@@ -1,7 +1,7 @@
 """What the bank says of itself and of single items: read from the truth and from the rooms, never remembered."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Literal, cast
 
@@ -91,9 +91,10 @@ async def stats(rooms: Rooms, monitor: PerformanceMonitor, workspace: str, *, no
         "background": await _background(rooms, now),
         "index": _index(rooms),
         "caches": {
-            "memories": cast("JsonValue", rooms.caches.memories.get_statistics()),
-            "queries": cast("JsonValue", rooms.caches.queries.get_statistics()),
+            each.name: cast("JsonValue", getattr(rooms.caches, each.name).get_statistics())
+            for each in fields(rooms.caches)
         },
+        "shared_searches": rooms.retriever.flight.shared,
         **monitor.get_statistics(),
     }
 

@@ -53,7 +53,7 @@ def create(
     chosen = workspace_of(settings, workspace)
     with open_bank(settings) as bank:
         made = bank.call(
-            bank.bank.create_token,
+            bank.bank.upkeep.create_token,
             chosen,
             name=name,
             scopes=scopes,
@@ -81,7 +81,7 @@ def list_tokens(*, workspace: str | None, as_json: bool, load: LoadSettings) -> 
     from reasoning_bank.cli.output import print_json, print_table
 
     with open_bank(load()) as bank:
-        tokens = bank.call(bank.bank.list_tokens, workspace)
+        tokens = bank.call(bank.bank.upkeep.list_tokens, workspace)
     if as_json:
         print_json([_as_json(token) for token in tokens])
     else:
@@ -102,7 +102,7 @@ def revoke(token_id: str, *, load: LoadSettings) -> None:
     from reasoning_bank.cli.opened import open_bank
 
     with open_bank(load()) as bank:
-        bank.call(bank.bank.revoke_token, token_id)
+        bank.call(bank.bank.upkeep.revoke_token, token_id)
     click.echo(f"{token_id} is revoked")
 
 

@@ -48,9 +48,9 @@ def _checks(settings: "Settings", *, rebuild_index: bool, retry: bool) -> "list[
     try:
         with open_bank(settings) as bank:
             if rebuild_index:
-                click.echo(f"vector index: {bank.call(bank.bank.rebuild_index)}", err=True)
+                click.echo(f"vector index: {bank.call(bank.bank.upkeep.rebuild_index)}", err=True)
             if retry:
-                bank.call(bank.bank.retry_given_up)
+                bank.call(bank.bank.upkeep.retry_given_up)
             checks = bank.call(bank.bank.diagnose)
     except StorageError as error:
         checks = [Check("bank", "failure", f"{settings.data_dir} cannot be opened", str(error))]

@@ -61,5 +61,5 @@ def privacy(name: str, mode: str, *, load: LoadSettings) -> None:
     from reasoning_bank.cli.opened import open_bank
 
     with open_bank(load()) as bank:
-        bank.call(bank.bank.set_privacy, name, None if mode == "default" else cast("Mode", mode))
+        bank.call(bank.bank.upkeep.set_privacy, name, None if mode == "default" else cast("Mode", mode))
     click.echo(f"{name}: {mode}")

@@ -58,7 +58,7 @@ async def _check_tokens(settings: Settings) -> None:
     from reasoning_bank.bank import ReasoningBank  # noqa: PLC0415 -- only here the bank is needed before serving
 
     async with ReasoningBank(settings) as bank:
-        alive = [token for token in await bank.list_tokens() if token.revoked_at is None]
+        alive = [token for token in await bank.upkeep.list_tokens() if token.revoked_at is None]
     if not alive:
         raise ConfigError("every request would need a token and there is none: `reasoning-bank token create` makes one")
     if not is_loopback(settings.http.host):
@@ -157,7 +157,7 @@ def _with_any_port(names: list[str]) -> list[str]:
 def _verifier(opening: BankOpening) -> VerifyToken:
     async def verify(token: str) -> Grant | None:
         bank = await opening.bank()
-        found = await bank.verify_token(token)
+        found = await bank.upkeep.verify_token(token)
         return None if found is None else Grant(found.workspace, found.id, tuple(found.scopes))
 
     return verify

@@ -22,6 +22,8 @@ from reasoning_bank.retrieval.postings import (
     unpack_terms,
 )
 from reasoning_bank.retrieval.sequence import Order, extended, find_order, smoothed_norms
+from reasoning_bank.retrieval.vocabulary import Vocabulary, empty_vocabulary
+from reasoning_bank.retrieval.vocabulary import extended as with_terms
 from reasoning_bank.text.analyser import KIND_SHIFT, KINDS
 from reasoning_bank.vectors.exact import MatrixView, VectorMatrix
 
@@ -90,6 +92,7 @@ class Corpus:
         names: ids and other names by number; may already know rows of newer snapshots.
         columns: what is known of each row.
         segments: postings of all terms.
+        vocabulary: which terms occur at all.
         live: (n,) False where a row was forgotten or replaced.
         live_count: rows that are live.
         timeless: True when no live row has a validity window, so that time hides nothing.
@@ -103,6 +106,7 @@ class Corpus:
     names: Names
     columns: Columns
     segments: tuple[Segment, ...]
+    vocabulary: Vocabulary
     live: BoolArray
     live_count: int
     timeless: bool
@@ -170,6 +174,7 @@ def empty_corpus(matrix: VectorMatrix) -> Corpus:
         names=Names([], {}, {}, {}),
         columns=columns,
         segments=(),
+        vocabulary=empty_vocabulary(),
         live=live,
         live_count=0,
         timeless=True,
@@ -196,12 +201,15 @@ def grown(corpus: Corpus, matrix: VectorMatrix, batch: Batch, *, gone: Sequence[
     live = np.append(corpus.live, np.ones(len(batch.ids), np.bool_))
     live[dead] = False
     columns, segments, titled = corpus.columns, corpus.segments, corpus.titled
+    vocabulary = corpus.vocabulary
     if batch.ids:
         # What a patch that failed half-way left behind.
         del names.ids[first:]
         table = unpack_terms(batch.terms)
         columns = _joined(columns, _columns(batch, table, names))
-        segments = add_segment(segments, build_segment(table, first))
+        segment = build_segment(table, first)
+        segments = add_segment(segments, segment)
+        vocabulary = with_terms(vocabulary, segment.keys, segments=segments)
         titled = titled or bool((table.keys >> np.uint64(KIND_SHIFT) == _TITLE).any())
         names.ids.extend(batch.ids)
         # Older snapshots look rows up here too: a row past their end reads as unknown to them.
@@ -210,6 +218,7 @@ def grown(corpus: Corpus, matrix: VectorMatrix, batch: Batch, *, gone: Sequence[
         corpus,
         columns=columns,
         segments=segments,
+        vocabulary=vocabulary,
         live=live,
         live_count=int(np.count_nonzero(live)),
         timeless=bool(np.isinf(columns.valid_from[live]).all() and np.isinf(columns.valid_to[live]).all()),

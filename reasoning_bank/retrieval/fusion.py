@@ -17,6 +17,8 @@ IDENTIFIER_WEIGHT = 0.5
 """Weight of names shared with the content, among code only: in prose they are chance."""
 FULL_CODE_SHARE = 0.1
 """Mean share of code punctuation from which candidates count as code: prose has .015, Python .12."""
+FIXED_DEGREE = 0.45
+"""Degree where it is not to be read from the candidates: meaning weighs .7, the best fixed weight measured."""
 _LOOKED_AT = 10
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoning_bank.retrieval.postings import FloatArray, IntArray, KeyArray, Matches, Segment, find, frequencies
-from reasoning_bank.text.analyser import KIND_SHIFT, KINDS, Terms
+from reasoning_bank.text.analyser import KIND_SHIFT, KINDS, Kind, Terms
 
 K1 = 1.2
 """How soon repetitions of a word stop counting (Robertson's usual value; .8-1.2 measure the same)."""
@@ -45,20 +45,31 @@ class QueryTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class LexicalScores:
+class TermScores:
     """Keyword evidence per row, float64, 0 where no term matches or the row is no candidate.
 
     Attributes:
-        text: BM25 of words plus pairs in the text.
-        identifiers: BM25 of identifiers in the content.
-        coverage: share of the query's word information the row's text holds, 0..1.
-        identifier_coverage: the same for identifiers in the content.
+        points: (n,) BM25 of the terms.
+        coverage: (n,) share of the query's information a row holds, 0..1: of its words, or of its identifiers.
     """
 
-    text: NDArray[np.float64]
-    identifiers: NDArray[np.float64]
+    points: NDArray[np.float64]
     coverage: NDArray[np.float64]
-    identifier_coverage: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How many terms rows have, in the order words, pairs, identifiers.
+
+    Attributes:
+        rows: (3, n) of each row.
+        means: (3,) over the candidates.
+        candidates: how many candidates there are.
+    """
+
+    rows: FloatArray
+    means: NDArray[np.float64]
+    candidates: int
 
 
 def query_terms(terms: Terms) -> QueryTerms:
@@ -69,38 +80,35 @@ def query_terms(terms: Terms) -> QueryTerms:
     return QueryTerms(keys, counts, (keys >> np.uint64(KIND_SHIFT)).astype(np.int64))
 
 
-def lexical_scores(
+def of_kinds(query: QueryTerms, *kinds: Kind) -> QueryTerms:
+    """The terms of these kinds only."""
+    keep = np.isin(query.kinds, [KINDS.index(kind) for kind in kinds])
+    return QueryTerms(query.keys[keep], query.counts[keep], query.kinds[keep])
+
+
+def term_scores(
     query: QueryTerms,
     segments: Sequence[Segment],
     *,
-    lengths: FloatArray,
+    lengths: Lengths,
     mask: NDArray[np.bool_] | None,
-    candidates: int,
-    mean_lengths: NDArray[np.float64],
-) -> LexicalScores:
-    """Keyword scores of all rows.
+    length_prior: float = LENGTH_PRIOR,
+) -> TermScores:
+    """BM25 of all rows, and how much of the query each holds.
 
     Args:
-        query: the terms to look for.
+        query: the terms to look for; pairs count in the points, not in the coverage.
         segments: where the terms are.
-        lengths: (3, rows) words, pairs, identifiers of each row.
-        mask: (rows,) True for candidates, or None when all rows are.
-        candidates: how many candidates there are.
-        mean_lengths: (3,) mean of `lengths` over the candidates.
+        lengths: how long rows are.
+        mask: (n,) True for candidates, or None when all rows are.
+        length_prior: words every row is given before lengths are compared.
     """
-    query = pruned(query, segments, memories=candidates)
+    query = pruned(query, segments, memories=lengths.candidates)
     matches = _among_candidates(find(segments, query.keys), mask)
-    idf = _idf(np.bincount(matches.terms, minlength=len(query.keys)), candidates)
-    points = _term_points(query, matches, idf=idf, lengths=lengths, mean_lengths=mean_lengths)
-    rows = lengths.shape[1]
-    is_identifier = query.kinds[matches.terms] == _IDENTIFIER
-    is_word = query.kinds[matches.terms] == _WORD
-    return LexicalScores(
-        text=_sums(matches.rows[~is_identifier], points[~is_identifier], rows),
-        identifiers=_sums(matches.rows[is_identifier], points[is_identifier], rows),
-        coverage=_coverage(matches, is_word, idf, query.kinds == _WORD, rows),
-        identifier_coverage=_coverage(matches, is_identifier, idf, query.kinds == _IDENTIFIER, rows),
-    )
+    idf = _idf(np.bincount(matches.terms, minlength=len(query.keys)), lengths.candidates)
+    points = _term_points(query, matches, idf=idf, lengths=lengths, prior=length_prior)
+    rows = lengths.rows.shape[1]
+    return TermScores(_sums(matches.rows, points, rows), _coverage(query, matches, idf, rows))
 
 
 def pruned(query: QueryTerms, segments: Sequence[Segment], *, memories: int) -> QueryTerms:
@@ -128,30 +136,21 @@ def _idf(frequency: IntArray, candidates: int) -> NDArray[np.float64]:
 
 
 def _term_points(
-    query: QueryTerms,
-    matches: Matches,
-    *,
-    idf: NDArray[np.float64],
-    lengths: FloatArray,
-    mean_lengths: NDArray[np.float64],
+    query: QueryTerms, matches: Matches, *, idf: NDArray[np.float64], lengths: Lengths, prior: float
 ) -> NDArray[np.float64]:
     """BM25 of each match (Robertson and Zaragoza 2009), with a length prior in place of the constant b."""
     kinds = query.kinds[matches.terms]
-    relative_length = (lengths[kinds, matches.rows] + LENGTH_PRIOR) / (mean_lengths[kinds] + LENGTH_PRIOR)
+    relative_length = (lengths.rows[kinds, matches.rows] + prior) / (lengths.means[kinds] + prior)
     saturated = matches.counts * (K1 + 1) / (matches.counts + K1 * relative_length)
     weights = query.counts * idf * _KIND_WEIGHTS[query.kinds]
     return weights[matches.terms] * saturated
 
 
-def _coverage(
-    matches: Matches,
-    chosen: NDArray[np.bool_],
-    idf: NDArray[np.float64],
-    in_query: NDArray[np.bool_],
-    rows: int,
-) -> NDArray[np.float64]:
+def _coverage(query: QueryTerms, matches: Matches, idf: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
     # Words the bank does not know have the highest idf: they count against every memory.
-    asked = float(idf[in_query].sum())
+    counting = query.kinds != _PAIR
+    asked = float(idf[counting].sum())
+    chosen = counting[matches.terms]
     held = _sums(matches.rows[chosen], idf[matches.terms[chosen]], rows)
     return held / asked if asked else held
 

@@ -42,6 +42,7 @@ async def query_vector(
     workspace: str,
     cache: MemoryCache[FloatArray],
     longest_wait_s: float,
+    whole: bool = False,
 ) -> FloatArray | None:
     """(dim,) the mean of the whole task and of its main line, or None when the model cannot tell now.
 
@@ -51,6 +52,7 @@ async def query_vector(
         workspace: who asks: vectors are cached for them only.
         cache: query vectors by (workspace, model, task).
         longest_wait_s: seconds to wait for a model that is being loaded.
+        whole: leave the main line out; an engine that does so always does, so vectors of both kinds never mix.
     """
     if model is None:
         return None
@@ -60,7 +62,7 @@ async def query_vector(
     if not await model.wait_ready(longest_wait_s):
         return None
     try:
-        rows = await model.embed(list(dict.fromkeys((task, main_line(task) or task))))
+        rows = await model.embed(list(dict.fromkeys((task, task if whole else main_line(task) or task))))
     except (ModelUnavailableError, UpstreamError, BusyError):
         return None
     # The first line says what a long task is about, the rest says in which setting: half and half.

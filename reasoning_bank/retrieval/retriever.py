@@ -1,86 +1,31 @@
-"""One search from query to answer: meaning, candidates, order, floor, context; each stage timed."""
+"""The door of retrieval: what was answered before, what is being answered now, else one search."""
 
+import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
-from typing import Literal
+from functools import partial
 
-import numpy as np
-from sqlalchemy import Connection
-
-from reasoning_bank.cache.memory import MemoryCache
+from reasoning_bank.cache.flight import SingleFlight
+from reasoning_bank.cache.memory import CacheKey
 from reasoning_bank.errors import InputError
-from reasoning_bank.records import Memory, Query, Retrieval
-from reasoning_bank.retrieval.context import context_block
-from reasoning_bank.retrieval.lexical import query_terms
+from reasoning_bank.records import Query, Retrieval
 from reasoning_bank.retrieval.meaning import QueryModel, query_vector
-from reasoning_bank.retrieval.planner import EXACT_LIMIT, Search, asks_index, candidates_wanted
-from reasoning_bank.retrieval.postings import FloatArray, IntArray
-from reasoning_bank.retrieval.ranking import Question, Ranked, rank
-from reasoning_bank.retrieval.scope import find_scope, is_filtered
-from reasoning_bank.retrieval.scoring import Candidate, Weights, rescored
-from reasoning_bank.retrieval.selection import Limits, Selection, hidden_reason, select
+from reasoning_bank.retrieval.options import RetrievalCaches, RetrievalOptions
+from reasoning_bank.retrieval.planner import candidates_wanted
+from reasoning_bank.retrieval.postings import FloatArray
+from reasoning_bank.retrieval.presets import under_preset
+from reasoning_bank.retrieval.runner import StrategyRunner
+from reasoning_bank.retrieval.search import Asked, Ground, Searcher
 from reasoning_bank.retrieval.timing import Stopwatch
 from reasoning_bank.retrieval.workspaces import Picture, VectorSpace, Workspaces
-from reasoning_bank.storage import changes
 from reasoning_bank.storage.database import Database
-from reasoning_bank.text.analyser import analyse_query
 from reasoning_bank.vectors.index import Candidates, VectorIndex
-
-_SPARE = 16
-"""Places ranked beyond k, for copies and memories forgotten meanwhile."""
-_LONGEST_TAIL = 5_000
-_MORE_PLACES = 8
-_MOST_RANKED = 4_096
-"""Places ranked for an answer whose best are copies: a chat may say "ok, thanks" a thousand times."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A query with all that was found out before the bank is read."""
-
-    workspace: str
-    query: Query
-    vector: FloatArray | None
-    space: VectorSpace | None
-    candidates: Candidates | None
-
-
-@dataclass(frozen=True, slots=True)
-class RetrievalCaches:
-    """What is kept between searches.
-
-    Attributes:
-        memories: read memories by (workspace, id).
-        queries: query vectors by (workspace, model, task).
-    """
-
-    memories: MemoryCache[Memory]
-    queries: MemoryCache[FloatArray]
-
-
-@dataclass(frozen=True, slots=True)
-class RetrievalOptions:
-    """What a user can choose.
-
-    Attributes:
-        search: which way vectors are searched.
-        exact_limit: memories up to which "auto" compares all.
-        floor: least relevance given when a query names none, 0..1.
-        model_wait_s: seconds a query waits for a model that is being loaded.
-        workspaces: workspaces whose index is kept in memory.
-    """
-
-    search: Search = "auto"
-    exact_limit: int = EXACT_LIMIT
-    floor: float = 0.5
-    model_wait_s: float = 0.3
-    workspaces: int = 64
 
 
 class Retriever:
-    """Finds the memories that help with a task.
+    """Finds the memories that help with a task; `close` lets its threads go.
 
     Args:
         database: the truth.
@@ -106,11 +51,19 @@ class Retriever:
         self._database = database
         self._model = model
         self._index = index
-        self._queries = caches.queries
+        self._caches = caches
         self._options = options or RetrievalOptions()
-        self._count_tokens = count_tokens
-        self._now = now
+        self._runner = StrategyRunner(deadline_s=self._options.deadline_s)
         self._workspaces = Workspaces(database, memory_cache=caches.memories, kept=self._options.workspaces)
+        self._searcher = Searcher(
+            self._workspaces,
+            self._runner,
+            caches=caches,
+            options=self._options,
+            count_tokens=count_tokens,
+            now=now,
+        )
+        self.flight = SingleFlight[Retrieval]()
 
     async def retrieve(self, workspace: str, query: Query) -> Retrieval:
         """The best memories of this workspace for a query, or none when nothing is relevant.
@@ -121,110 +74,85 @@ class Retriever:
         """
         _check(query)
         watch = Stopwatch(time.perf_counter)
-        model, wait_s = self._model(), self._options.model_wait_s
-        vector = await query_vector(model, query.task, workspace=workspace, cache=self._queries, longest_wait_s=wait_s)
-        watch.lap("embedding")
-        space = model.space if model else None
-        candidates = await self._nearest(workspace, query, vector, space)
-        watch.lap("index")
-        asked = _Asked(workspace, query, vector, space, candidates)
-        return await self._database.read(lambda connection: self._answer(connection, asked, watch))
+        query, manner = under_preset(replace(query, task=query.task.strip()))
+        version = await self._database.current_version()
+        picture = self._workspaces.latest(workspace)
+        if picture is not None and picture.version == version and (known := self._answered(workspace, query, picture)):
+            return replace(known, timings_ms=watch.finished(), cached=True)
+        asked = Asked(workspace, query, manner, self._options.without | manner.without, self._space(), watch)
+        # Whoever asks after a write sees another version, and never boards a search that may have missed it.
+        return await self.flight.do((workspace, version, query), partial(self._search, asked, version))
 
     async def warm(self, workspace: str) -> None:
         """Read a workspace's index into memory, so that its first search is as fast as the next."""
-        model = self._model()
-        space = model.space if model else None
+        space = self._space()
         await self._database.read(lambda connection: self._workspaces.current(connection, workspace, space))
 
-    async def _nearest(
-        self, workspace: str, query: Query, vector: FloatArray | None, space: VectorSpace | None
-    ) -> Candidates | None:
-        if self._index is None or vector is None or space is None:
+    def close(self) -> None:
+        """Let the threads of the strategies go; may be called twice."""
+        self._runner.close()
+
+    def _answered(self, workspace: str, query: Query, picture: Picture) -> Retrieval | None:
+        """The answer of an equal query since which nothing in the workspace changed, if it is kept."""
+        return self._caches.answers.get(_key(workspace, query, picture)) if picture.space == self._space() else None
+
+    def _space(self) -> VectorSpace | None:
+        model = self._model()
+        return model.space if model else None
+
+    async def _search(self, asked: Asked, version: int) -> Retrieval:
+        workspace, query = asked.workspace, asked.query
+        latest = self._workspaces.latest(workspace)
+        if latest is not None and latest.version != version:  # something was committed, mostly elsewhere
+            picture = await self._database.read(lambda c: self._workspaces.current(c, workspace, asked.space))
+            if known := self._answered(workspace, query, picture):
+                return replace(known, timings_ms=asked.watch.finished(), cached=True)
+        ground, vector = await self._grounded(asked)
+        candidates = await self._nearest(ground, vector)
+        found = await self._database.read(lambda c: self._searcher.answer(c, ground, vector, candidates))
+        if ground.is_lasting and not found.degraded:
+            self._caches.answers.put(_key(workspace, query, ground.picture), found)
+        return found
+
+    async def _grounded(self, asked: Asked) -> tuple[Ground, FloatArray | None]:
+        """The first step, with the model at work beside it."""
+        meaning = asyncio.ensure_future(self._vector(asked))
+        try:
+            ground = await self._database.read(lambda connection: self._searcher.ground(connection, asked))
+            return ground, await meaning if ground.plan.runs("semantic") else None
+        finally:
+            meaning.cancel()
+
+    async def _vector(self, asked: Asked) -> FloatArray | None:
+        model = self._model()
+        if "semantic" in asked.without or model is None or model.space != asked.space:
             return None
-        known = self._workspaces.latest(workspace)
-        memories = known.corpus.live_count if known else 0
-        filtered, limit = is_filtered(query), self._options.exact_limit
-        if not asks_index(self._options.search, filtered=filtered, memories=memories, exact_limit=limit):
+        with asked.watch.stage("embedding"):
+            try:
+                async with asyncio.timeout(self._options.deadline_s):
+                    return await query_vector(
+                        model,
+                        asked.query.task,
+                        workspace=asked.workspace,
+                        cache=self._caches.queries,
+                        longest_wait_s=self._options.model_wait_s,
+                        whole="main_line" in asked.without,
+                    )
+            except TimeoutError:
+                return None
+
+    async def _nearest(self, ground: Ground, vector: FloatArray | None) -> Candidates | None:
+        asked = ground.asked
+        if self._index is None or vector is None or asked.space is None or ground.plan.path != "chroma":
             return None
-        wanted = candidates_wanted(query.k + len(query.exclude_ids))
-        candidates = await self._index.nearest(workspace, vector, wanted)
-        return candidates if candidates is not None and candidates.model_id == space.model_id else None
+        wanted = candidates_wanted(asked.query.k + len(asked.query.exclude_ids))
+        with asked.watch.stage("index"):
+            candidates = await self._index.nearest(asked.workspace, vector, wanted)
+        return candidates if candidates is not None and candidates.model_id == asked.space.model_id else None
 
-    def _answer(self, connection: Connection, asked: _Asked, watch: Stopwatch) -> Retrieval:
-        watch.lap("queue")
-        picture = self._workspaces.current(connection, asked.workspace, asked.space)
-        watch.lap("refresh")
-        near = _near(connection, asked, picture)
-        selection = self._best(connection, asked, picture, near=near, watch=watch)
-        context = context_block(selection.memories, budget=asked.query.token_budget, count_tokens=self._count_tokens)
-        watch.lap("context")
-        return Retrieval(
-            memories=selection.memories,
-            context=context,
-            below_floor=selection.below_floor,
-            degraded=("semantic",) if asked.vector is None else (),
-            path=_path(asked.vector, picture, near),
-            timings_ms=watch.finished(),
-        )
 
-    def _best(
-        self, connection: Connection, asked: _Asked, picture: Picture, *, near: IntArray | None, watch: Stopwatch
-    ) -> Selection:
-        query = asked.query
-        limit = query.k + len(query.exclude_ids) + _SPARE
-        while True:
-            ranked = self._ranked(connection, asked, picture, near=near, limit=limit, watch=watch)
-            selection = self._selection(connection, asked, picture, ranked)
-            watch.lap("reading")
-            is_full = len(selection.memories) + selection.below_floor >= query.k
-            if is_full or len(ranked.rows) < limit or limit > _MOST_RANKED:
-                return selection
-            limit *= _MORE_PLACES
-
-    def _ranked(
-        self,
-        connection: Connection,
-        asked: _Asked,
-        picture: Picture,
-        *,
-        near: IntArray | None,
-        limit: int,
-        watch: Stopwatch,
-    ) -> Ranked:
-        corpus, query = picture.corpus, asked.query
-        scope = find_scope(corpus, query, self._now())
-        question = Question(query_terms(analyse_query(query.task)), asked.vector, near)
-
-        def text_of(row: int) -> str:
-            memory_id = corpus.names.ids[row]
-            found = self._workspaces.read(connection, asked.workspace, [memory_id], picture=picture)
-            return found[memory_id].item.text if memory_id in found else ""
-
-        return rank(corpus, question, scope, limit=limit, text_of=text_of, watch=watch)
-
-    def _selection(self, connection: Connection, asked: _Asked, picture: Picture, ranked: Ranked) -> Selection:
-        query, ids = asked.query, picture.corpus.names.ids
-        rows: list[int] = ranked.rows.tolist()
-        found = self._workspaces.read(connection, asked.workspace, [ids[row] for row in rows], picture=picture)
-        candidates = [
-            Candidate(found[ids[row]], float(score), float(relevance))
-            for row, score, relevance in zip(rows, ranked.scores, ranked.relevance, strict=True)
-            if ids[row] in found
-        ]
-        now = self._now()
-        return select(
-            rescored(candidates, task=query.task, weights=Weights(), now=now),
-            limits=Limits(
-                k=query.k,
-                floor=self._options.floor if query.min_score is None else query.min_score,
-                excluded=frozenset(query.exclude_ids),
-                per_trace=query.per_trace,
-                per_actor=query.per_actor,
-                near_duplicates=query.near_duplicates,
-                group_by_trace=query.group_by_trace,
-            ),
-            hidden=lambda memory: hidden_reason(memory, workspace=asked.workspace, now=now),
-        )
+def _key(workspace: str, query: Query, picture: Picture) -> CacheKey:
+    return workspace, picture.seq, picture.space, query
 
 
 def _check(query: Query) -> None:
@@ -234,20 +162,3 @@ def _check(query: Query) -> None:
         raise InputError(f"k is {query.k!r}: ask for 1 or more memories")
     if query.min_score is not None and not 0 <= query.min_score <= 1:
         raise InputError(f"min_score is {query.min_score!r}: send a number from 0 to 1")
-
-
-def _near(connection: Connection, asked: _Asked, picture: Picture) -> IntArray | None:
-    """Rows the index named, and all whose change it has not seen; None when these are too many to be worth it."""
-    if asked.candidates is None:
-        return None
-    tail = changes.since(connection, asked.workspace, asked.candidates.applied_seq, _LONGEST_TAIL + 1)
-    if len(tail) > _LONGEST_TAIL:
-        return None
-    ids = [hit.id for hit in asked.candidates.hits] + [change.memory_id for change in tail]
-    return np.unique(picture.corpus.rows_of(ids))
-
-
-def _path(vector: FloatArray | None, picture: Picture, near: IntArray | None) -> Literal["exact", "chroma", "none"]:
-    if vector is None or not picture.corpus.view.live_count:
-        return "none"
-    return "exact" if near is None else "chroma"

@@ -103,8 +103,8 @@ def smoothed_norms(vectors: NDArray[np.float32], before: NDArray[np.float32], af
     return np.maximum(np.sqrt(np.einsum("ij,ij->i", sums, sums, dtype=np.float64)), 1e-6)
 
 
-def shared_among_neighbours(scores: Scores, order: Order, asks: NDArray[np.bool_]) -> Scores:
-    """Each score raised to its share of its neighbours' scores, then by its session's best.
+def lifted_by_neighbours(scores: Scores, order: Order, asks: NDArray[np.bool_]) -> Scores:
+    """Each score raised to its share of its neighbours' scores.
 
     Args:
         scores: (n,) fused scores, -inf for rows that are no candidates.
@@ -130,7 +130,17 @@ def shared_among_neighbours(scores: Scores, order: Order, asks: NDArray[np.bool_
     )
     lifted[scores[rows] == -np.inf] = -np.inf
     result = scores.copy()
-    result[rows] = lifted + SESSION * _session_best(lifted, order)
+    result[rows] = lifted
+    return result
+
+
+def lifted_by_session(scores: Scores, order: Order) -> Scores:
+    """Each score raised by the best of its session; -inf stays."""
+    rows = order.rows
+    if not len(rows):
+        return scores
+    result = scores.copy()
+    result[rows] += SESSION * _session_best(scores[rows], order)
     return result
 
 

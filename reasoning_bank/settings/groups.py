@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -18,6 +19,14 @@ def _absolute(path: Path) -> Path:
 
 def _split_commas(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"no time zone {name!r}: send an IANA name such as Europe/Berlin") from None
+    return name
 
 
 Directory = Annotated[Path, AfterValidator(_absolute)]
@@ -139,7 +148,7 @@ class RetrievalSettings(Group):
     token_budget: int = Field(
         default=800, ge=0, le=100_000, description="Size of the ready-to-read context block (tokens); 0 means no limit."
     )
-    time_zone: str = Field(
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
         default="UTC", description='IANA time zone in which a query\'s "yesterday" is meant, such as Europe/Berlin.'
     )
     deadline_ms: int = Field(

@@ -126,6 +126,10 @@ class Database:
         with self._typed_errors(), opened.watching:
             return int(opened.watch.execute("PRAGMA data_version").fetchone()[0])
 
+    async def current_version(self) -> int:
+        """`data_version`, for a coroutine."""
+        return await anyio.to_thread.run_sync(self.data_version, limiter=self._ready().limiter)
+
     def _ready(self) -> "_Open":
         opened = self._open
         if opened is None:

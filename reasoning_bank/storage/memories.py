@@ -155,8 +155,11 @@ def supersede(connection: Connection, workspace: str, ids: Iterable[str], by: st
 
 
 def add_used(connection: Connection, workspace: str, ids: Iterable[str], times: int = 1) -> list[str]:
-    """Counts so many uses of each memory; the ids there are."""
-    return _change(connection, workspace, ids, "counters", None, {"used": memories.c.used + times})
+    """Counts so many uses of each memory; the ids there are.
+
+    No change is noted: uses decide about no answer, and what is kept between searches need not be made anew.
+    """
+    return _updated(connection, workspace, ids, {"used": memories.c.used + times})
 
 
 def genealogy(connection: Connection, workspace: str, id_: str) -> Genealogy | None:
@@ -186,18 +189,25 @@ def _change(
     workspace: str,
     ids: Iterable[str],
     op: changes.Op,
-    only: Any,
+    only: ColumnElement[bool],
     values: dict[str, Any],
+) -> list[str]:
+    changed = _updated(connection, workspace, ids, values, only)
+    changes.append(connection, workspace, changed, op)
+    return changed
+
+
+def _updated(
+    connection: Connection,
+    workspace: str,
+    ids: Iterable[str],
+    values: dict[str, Any],
+    *only: ColumnElement[bool],
 ) -> list[str]:
     changed: list[str] = []
     for some in batches(ids):
-        statement = (
-            update_rows(memories).where(memories.c.workspace == workspace, memories.c.id.in_(some)).values(values)
-        )
-        if only is not None:
-            statement = statement.where(only)
-        changed += connection.scalars(statement.returning(memories.c.id))
-    changes.append(connection, workspace, changed, op)
+        mine = (memories.c.workspace == workspace, memories.c.id.in_(some), *only)
+        changed += connection.scalars(update_rows(memories).where(*mine).values(values).returning(memories.c.id))
     return changed
 
 

@@ -124,9 +124,9 @@ def analyse(item: MemoryItem) -> Terms:
     )
 
 
-def analyse_query(text: str) -> Terms:
-    """The terms of a query: words and pairs of its main line, identifiers of all of it."""
-    line = main_line(text)[:_QUERY_READ]
+def analyse_query(text: str, *, whole: bool = False) -> Terms:
+    """The terms of a query: words and pairs of its main line (or, `whole`, of all lines), identifiers of all of it."""
+    line = (text if whole else main_line(text))[:_QUERY_READ]
     return Terms(
         words=Counter(words(line)), pairs=Counter(pairs(line)), identifiers=dict.fromkeys(identifiers(text), 1)
     )

@@ -44,7 +44,7 @@ async def test_every_operation_moves_its_own_counters(bank: ReasoningBank) -> No
     assert counted["get_memory"] == (1, 0)
     assert counted["rate_memory"] == (2, 1)
     assert stats["counters"]["searches.exact"] == 2
-    assert stats["caches"]["queries"]["hits"] == 1
+    assert stats["caches"]["answers"]["hits"] == 1
     assert (stats["traces"], stats["memories"], stats["embedded"]) == (1, 1, 1)
     assert stats["model"]["status"] == "ready"
 
@@ -137,16 +137,16 @@ async def test_a_question_that_cannot_be_answered_says_why(bank: ReasoningBank, 
 
 
 async def test_tokens_are_bound_to_a_workspace_and_end_when_revoked(bank: ReasoningBank) -> None:
-    made = await bank.create_token("team", name="laptop", scopes=("read",))
-    token = await bank.verify_token(made.secret)
+    made = await bank.upkeep.create_token("team", name="laptop", scopes=("read",))
+    token = await bank.upkeep.verify_token(made.secret)
     assert token is not None
     assert (token.workspace, token.scopes) == ("team", ("read",))
-    assert await bank.verify_token(made.secret + "x") is None
-    await bank.revoke_token(made.id)
-    assert await bank.verify_token(made.secret) is None
+    assert await bank.upkeep.verify_token(made.secret + "x") is None
+    await bank.upkeep.revoke_token(made.id)
+    assert await bank.upkeep.verify_token(made.secret) is None
     with pytest.raises(NotFoundError):
-        await bank.revoke_token(made.id)
-    assert [listed.revoked_at is not None for listed in await bank.list_tokens("team")] == [True]
+        await bank.upkeep.revoke_token(made.id)
+    assert [listed.revoked_at is not None for listed in await bank.upkeep.list_tokens("team")] == [True]
 
 
 async def test_a_closed_bank_says_that_it_is_closed(settings: Settings) -> None:

@@ -144,11 +144,11 @@ async def test_a_blocking_bank_refuses_a_secret_by_its_kind(settings: Settings) 
 
 
 async def test_a_workspace_may_be_stricter_than_the_setting(bank: ReasoningBank) -> None:
-    await bank.set_privacy("payments", "block")
+    await bank.upkeep.set_privacy("payments", "block")
     with pytest.raises(InputError):
         await bank.store_trace("payments", replace(TRACE, task=f"use {SECRET}"))
     await bank.store_trace("w", replace(TRACE, task=f"use {SECRET}"))
-    await bank.set_privacy("payments", None)
+    await bank.upkeep.set_privacy("payments", None)
     kept = await bank.store_trace("payments", replace(TRACE, task=f"use {SECRET}"))
     assert SECRET not in (await bank.get_trace("payments", kept.trace_id)).report.task
 

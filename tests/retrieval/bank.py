@@ -11,7 +11,8 @@ from reasoning_bank.cache.memory import MemoryCache
 from reasoning_bank.embeddings.embedder import Embedder, Vectors
 from reasoning_bank.records import Counters, Memory, MemoryItem, NewTrace, Query, Retrieval, Trace
 from reasoning_bank.retrieval.meaning import QueryModel
-from reasoning_bank.retrieval.retriever import RetrievalCaches, RetrievalOptions, Retriever
+from reasoning_bank.retrieval.options import RetrievalCaches, RetrievalOptions
+from reasoning_bank.retrieval.retriever import Retriever
 from reasoning_bank.retrieval.workspaces import VectorSpace
 from reasoning_bank.storage import embeddings, memories, traces, workspaces
 from reasoning_bank.storage.database import Database
@@ -115,12 +116,19 @@ class SmallBank:
         return Retriever(
             database=self.database,
             model=self.model if with_model else lambda: None,
-            caches=RetrievalCaches(MemoryCache(cache_size), MemoryCache(cache_size)),
+            caches=caches_of(cache_size),
             count_tokens=lambda text: len(text.split()),
             now=now,
             index=index,
             options=options,
         )
+
+
+def caches_of(size: int) -> RetrievalCaches:
+    """Fresh caches of so many entries each; 0 keeps nothing."""
+    return RetrievalCaches(
+        MemoryCache(size), MemoryCache(size), MemoryCache(size), MemoryCache(size), MemoryCache(size)
+    )
 
 
 def _in_batches(fields: list[tuple[Memory, Field]]) -> list[list[tuple[Memory, Field]]]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from reasoning_bank.records import MemoryItem, Query
+from reasoning_bank.retrieval.options import RetrievalOptions
 from reasoning_bank.retrieval.planner import Search, asks_index
-from reasoning_bank.retrieval.retriever import RetrievalOptions
 from reasoning_bank.storage import memories
 from reasoning_bank.vectors.chroma import ChromaDBAdapter
 from reasoning_bank.vectors.exact import ExactIndex

@@ -2,24 +2,24 @@
 
 import string
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from random import Random
-from time import perf_counter
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reasoning_bank.records import MemoryItem, Query
+from reasoning_bank.records import MemoryItem, Query, Stage
 from reasoning_bank.retrieval.composition import composed
 from reasoning_bank.retrieval.corpus import Batch, Corpus, embedded, empty_corpus, grown
-from reasoning_bank.retrieval.fusion import best_rows, code_degree, fuse, z_scores
+from reasoning_bank.retrieval.fusion import Scores, best_rows, code_degree, fuse, z_scores
 from reasoning_bank.retrieval.lexical import ALWAYS_KEPT_TERMS, pruned, query_terms
 from reasoning_bank.retrieval.postings import (
     FloatArray,
+    IntArray,
     Segment,
     add_segment,
     build_segment,
@@ -27,10 +27,10 @@ from reasoning_bank.retrieval.postings import (
     frequencies,
     unpack_terms,
 )
-from reasoning_bank.retrieval.ranking import Question, Ranked, rank
+from reasoning_bank.retrieval.ranking import best_first, rank, relevance_of
 from reasoning_bank.retrieval.relevance import relevance
 from reasoning_bank.retrieval.scope import Scope, find_scope
-from reasoning_bank.retrieval.timing import Stopwatch
+from reasoning_bank.retrieval.strategies import Evidence, by_entity, by_keyword, by_meaning, lengths_of
 from reasoning_bank.storage import memories
 from reasoning_bank.storage.embeddings import StoredVector
 from reasoning_bank.text.analyser import Terms, analyse, analyse_query
@@ -91,11 +91,27 @@ def batch_of(items: Sequence[tuple[str, MemoryItem]]) -> Batch:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """The best rows, best first, and the absolute relevance of each."""
+
+    rows: IntArray
+    relevance: Scores
+
+
 def ranked(corpus: Corpus, text: str, *, limit: int = 50, near: Sequence[int] | None = None) -> Ranked:
     rows = None if near is None else np.array(near, np.int64)
-    question = Question(query_terms(analyse_query(text)), vector_of(text), rows)
+    terms, vector = query_terms(analyse_query(text)), vector_of(text)
     scope = Scope(None if corpus.live_count == corpus.size else corpus.live, corpus.live_count)
-    return rank(corpus, question, scope, limit=limit, text_of=lambda _: text, watch=Stopwatch(perf_counter))
+    lengths, everything = lengths_of(corpus, scope), frozenset[Stage]()
+    keyword = by_keyword(corpus, terms, scope, lengths=lengths, without=everything)
+    evidence = Evidence(
+        keyword=keyword,
+        entity=by_entity(corpus, terms, scope, lengths=lengths),
+        semantic=by_meaning(corpus, vector, scope, near=rows, keyword=keyword, without=everything),
+    )
+    best = best_first(corpus, rank(corpus, evidence, scope, text_of=lambda _: text).scores, limit)
+    return Ranked(best, relevance_of(corpus, evidence, vector, best))
 
 
 def named(corpus: Corpus, result: Ranked) -> list[str]:

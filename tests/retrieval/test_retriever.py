@@ -7,8 +7,8 @@ from sqlalchemy import Connection
 from reasoning_bank.errors import InputError, ModelUnavailableError
 from reasoning_bank.records import ErrorContext, Memory, MemoryItem, Query
 from reasoning_bank.retrieval.meaning import QueryModel
-from reasoning_bank.retrieval.retriever import RetrievalOptions
-from reasoning_bank.storage import memories
+from reasoning_bank.retrieval.options import RetrievalOptions
+from reasoning_bank.storage import feedback, memories
 from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.fields import content_hash
 from tests.retrieval.bank import START, SmallBank, found, ids_of
@@ -180,9 +180,9 @@ async def test_a_changed_memory_is_found_by_its_new_words_and_shown_as_it_is(ban
 async def test_counters_in_an_answer_are_current(bank: SmallBank) -> None:
     (first,) = await bank.store("w", DATABASE)
     retriever, query = bank.retriever(), Query("reindex", min_score=0)
-    assert (await retriever.retrieve("w", query)).memories[0].memory.counters.used == 0
-    await bank.database.write(lambda connection: memories.add_used(connection, "w", [first]))
-    assert (await retriever.retrieve("w", query)).memories[0].memory.counters.used == 1
+    assert (await retriever.retrieve("w", query)).memories[0].memory.counters.helped == 0
+    await bank.database.write(lambda connection: feedback.add(connection, "w", [first], "helped", now=START))
+    assert (await retriever.retrieve("w", query)).memories[0].memory.counters.helped == 1
 
 
 async def test_copies_are_given_once(bank: SmallBank) -> None:

@@ -10,7 +10,8 @@ from reasoning_bank.retrieval.sequence import (
     Order,
     around,
     find_order,
-    shared_among_neighbours,
+    lifted_by_neighbours,
+    lifted_by_session,
     smoothed,
     smoothed_norms,
 )
@@ -23,9 +24,8 @@ def order_of(*places: tuple[int, float], live: list[bool] | None = None) -> Orde
 
 
 def shared(scores: list[float], order: Order, asks: list[bool] | None = None) -> list[float]:
-    return shared_among_neighbours(
-        np.array(scores, np.float64), order, np.array(asks or [False] * len(scores))
-    ).tolist()
+    lifted = lifted_by_neighbours(np.array(scores, np.float64), order, np.array(asks or [False] * len(scores)))
+    return lifted_by_session(lifted, order).tolist()
 
 
 def test_neighbours_are_one_position_apart_in_the_same_session() -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from reasoning_bank.errors import InputError, NotFoundError
 from reasoning_bank.records import Counters, Genealogy
-from reasoning_bank.storage import Database, changes, embeddings, memories, schema
+from reasoning_bank.storage import Database, changes, embeddings, feedback, memories, schema
 from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.fields import content_hash
 
@@ -93,14 +93,15 @@ def test_every_change_is_noted_once_per_memory_and_kind(database: Database) -> N
     assert log(database) == [("m1", "insert"), ("m2", "insert")]
     seen = database.read_now(lambda conn: changes.last_seq(conn, "w"))
     for _ in range(3):
-        database.write_now(lambda conn: memories.add_used(conn, "w", ["m2", "m1", "m1", "no"]))
+        database.write_now(lambda conn: feedback.add(conn, "w", ["m2", "m1"], "helped", now=moment()))
+        database.write_now(lambda conn: memories.add_used(conn, "w", ["m1"]))  # of which no index need know
     database.write_now(lambda conn: memories.soft_delete(conn, "w", ["m1"], moment()))
-    assert log(database, since=seen) == [("m1", "counters"), ("m2", "counters"), ("m1", "delete")]
+    assert log(database, since=seen) == [("m2", "counters"), ("m1", "counters"), ("m1", "delete")]
     assert log(database) == [
         ("m1", "insert"),
         ("m2", "insert"),
-        ("m1", "counters"),
         ("m2", "counters"),
+        ("m1", "counters"),
         ("m1", "delete"),
     ]
     assert log(database, "other") == []

@@ -1,0 +1,53 @@
+"""Why a search answered what it did: made only where it was asked for."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from reasoning_bank.records import Standing, Strategy
+from reasoning_bank.retrieval.fusion import Scores
+from reasoning_bank.retrieval.strategies import Evidence
+
+
+def scores_by_strategy(evidence: Evidence) -> dict[Strategy, Scores]:
+    """(n,) what each strategy that took part gave every row, -inf where it found nothing in it."""
+    scores: dict[Strategy, Scores] = {}
+    if evidence.semantic is not None:
+        cosines = evidence.semantic.cosines
+        scores["semantic"] = np.where(np.isnan(cosines), -np.inf, cosines)
+        if evidence.semantic.open is not None:
+            scores["semantic"][~evidence.semantic.open] = -np.inf
+    if evidence.keyword is not None:
+        scores["keyword"] = _found(evidence.keyword.points)
+    if evidence.temporal is not None:
+        scores["temporal"] = _found(evidence.temporal)
+    if evidence.entity is not None:
+        scores["entity"] = _found(evidence.entity.points)
+    return scores
+
+
+def standings(scores: Mapping[Strategy, Scores], row: int) -> dict[Strategy, Standing]:
+    """How each strategy that found a row saw it."""
+    return {
+        name: Standing(int(np.count_nonzero(found > found[row])) + 1, round(float(found[row]), 4))
+        for name, found in scores.items()
+        if found[row] > -np.inf
+    }
+
+
+def contributors(scores: Mapping[Strategy, Scores], rows: Sequence[int], *, best: int) -> list[tuple[Strategy, ...]]:
+    """For each row (-1 for none) the strategies that have it among their own `best`."""
+    # A place among the best is told by one threshold per strategy, whatever the number of rows.
+    least = {name: _least_of_best(found, best) for name, found in scores.items()}
+    return [tuple(name for name, found in scores.items() if row >= 0 and found[row] >= least[name]) for row in rows]
+
+
+def _found(scores: Scores) -> Scores:
+    return np.where(scores > 0, scores, -np.inf)
+
+
+def _least_of_best(scores: Scores, best: int) -> float:
+    found = scores[scores > -np.inf]
+    if not len(found):
+        return np.inf
+    return float(np.partition(found, len(found) - best)[len(found) - best]) if best < len(found) else float(found.min())

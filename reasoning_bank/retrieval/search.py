@@ -1,0 +1,394 @@
+"""One search in two steps: what can be found without the query's meaning, then the answer.
+
+The steps are apart because a model takes longer to tell the meaning than all the rest, and works meanwhile.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import cast
+
+import numpy as np
+from sqlalchemy import Connection
+
+from reasoning_bank.records import (
+    Considered,
+    Explanation,
+    JsonValue,
+    Query,
+    Retrieval,
+    RetrievedMemory,
+    Stage,
+    Strategy,
+)
+from reasoning_bank.retrieval.context import PREAMBLE, block_key, context_block
+from reasoning_bank.retrieval.corpus import Corpus
+from reasoning_bank.retrieval.explanation import contributors, scores_by_strategy, standings
+from reasoning_bank.retrieval.fusion import CODE_DENSE_GAIN, PROSE_DENSE_WEIGHT, Scores
+from reasoning_bank.retrieval.intent import Intent, read_intent
+from reasoning_bank.retrieval.lexical import QueryTerms, TermScores, of_kinds, query_terms
+from reasoning_bank.retrieval.options import RetrievalCaches, RetrievalOptions
+from reasoning_bank.retrieval.planner import STRATEGIES, Path, Plan, Situation, plan
+from reasoning_bank.retrieval.postings import FloatArray, IntArray, find
+from reasoning_bank.retrieval.presets import Manner, with_whole_traces
+from reasoning_bank.retrieval.ranking import Ranking, best_first, rank, relevance_of
+from reasoning_bank.retrieval.runner import StrategyRunner
+from reasoning_bank.retrieval.scope import Scope, find_scope, is_filtered
+from reasoning_bank.retrieval.scoring import Candidate, rescored
+from reasoning_bank.retrieval.selection import Limits, Selection, hidden_reason, select
+from reasoning_bank.retrieval.strategies import Evidence, Meaning, by_entity, by_keyword, by_meaning, lengths_of
+from reasoning_bank.retrieval.temporal import temporal_scores
+from reasoning_bank.retrieval.timing import Stopwatch
+from reasoning_bank.retrieval.workspaces import Picture, VectorSpace, Workspaces
+from reasoning_bank.storage import changes, memories
+from reasoning_bank.text.analyser import Kind, analyse_query, term_key
+from reasoning_bank.vectors.index import Candidates
+
+_SPARE = 16
+"""Places ranked beyond k, for copies and memories forgotten meanwhile."""
+_LONGEST_TAIL = 5_000
+_MORE_PLACES = 8
+_MOST_RANKED = 4_096
+"""Places ranked for an answer whose best are copies: a chat may say "ok, thanks" a thousand times."""
+CONTRIBUTING_PLACES = 10
+"""A strategy contributed to a memory that is among so many of its own best."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query and who asks it.
+
+    Attributes:
+        query: as its preset wants it.
+        manner: how its preset searches.
+        without: parts of the rule that are left out, by preset or setting.
+        space: whose vectors it can be compared with; None when no model can tell what it means.
+    """
+
+    workspace: str
+    query: Query
+    manner: Manner
+    without: frozenset[Stage]
+    space: VectorSpace | None
+    watch: Stopwatch
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a search stands on before the query's meaning is known.
+
+    Attributes:
+        moment: when the search is held to take place.
+        evidence: what the strategies found that need no model.
+        missing: those of them that failed or were late.
+    """
+
+    asked: Asked
+    moment: datetime
+    picture: Picture
+    scope: Scope
+    intent: Intent
+    plan: Plan
+    evidence: Evidence
+    missing: tuple[Strategy, ...]
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether the same search gives the same answer as long as the workspace does not change."""
+        return self.picture.corpus.timeless and not self.intent.times
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Every candidate judged, ready to be chosen from."""
+
+    ground: Ground
+    evidence: Evidence
+    vector: FloatArray | None
+    ranking: Ranking
+
+
+class Searcher:
+    """Searches of a bank, for any number of threads.
+
+    Args:
+        workspaces: the pictures of the workspaces.
+        runner: where strategies run.
+        caches: what is kept between searches.
+        options: what the user chose.
+        count_tokens: tokens of a text, for the context block.
+        now: the clock, aware UTC.
+    """
+
+    def __init__(
+        self,
+        workspaces: Workspaces,
+        runner: StrategyRunner,
+        *,
+        caches: RetrievalCaches,
+        options: RetrievalOptions,
+        count_tokens: Callable[[str], int],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._workspaces = workspaces
+        self._runner = runner
+        self._caches = caches
+        self._options = options
+        self._count_tokens = count_tokens
+        self._now = now
+
+    def ground(self, connection: Connection, asked: Asked) -> Ground:
+        """The first step: all that needs no model.
+
+        Args:
+            connection: a read transaction in which nothing was read yet.
+            asked: what to look for.
+        """
+        moment, watch = self._now(), asked.watch
+        with watch.stage("intent"):
+            intent = self._intent(asked, moment)
+            terms = query_terms(analyse_query(asked.query.task, whole="main_line" in asked.without))
+        with watch.stage("refresh"):
+            picture = self._workspaces.current(connection, asked.workspace, asked.space)
+        with watch.stage("plan"):
+            scope = find_scope(picture.corpus, asked.query, moment)
+            chosen = self._plan(asked, picture, scope, intent, terms)
+        evidence, missing = self._found(asked, picture, scope, intent=intent, terms=terms, chosen=chosen)
+        return Ground(asked, moment, picture, scope, intent, chosen, evidence, missing)
+
+    def answer(
+        self, connection: Connection, ground: Ground, vector: FloatArray | None, candidates: Candidates | None
+    ) -> Retrieval:
+        """The second step: the answer.
+
+        Args:
+            connection: a read transaction.
+            ground: the first step.
+            vector: (dim,) the query's meaning, or None when no model could tell or it is not needed.
+            candidates: what an index named, or None to compare all.
+        """
+        asked, watch = ground.asked, ground.asked.watch
+        near = _near(connection, asked.workspace, candidates, ground.picture)
+        meaning, missing = self._meaning(ground, vector, near)
+        evidence = Evidence(ground.evidence.keyword, ground.evidence.entity, ground.evidence.temporal, meaning)
+        with watch.stage("fusion"):
+            ranking = rank(
+                ground.picture.corpus,
+                evidence,
+                ground.scope,
+                text_of=partial(self._text_of, connection, ground),
+                without=asked.without,
+            )
+        judged = _Judged(ground, evidence, vector, ranking)
+        selection = self._best(connection, judged)
+        found = self._answered(connection, ground, selection)
+        with watch.stage("context"):
+            context = self._context(asked, found)
+        rows = [ground.picture.corpus.row_of(each.memory.id) for each in found]
+        return Retrieval(
+            memories=found,
+            context=context,
+            below_floor=selection.below_floor,
+            degraded=_degraded(ground, vector, missing),
+            path=_path(ground, meaning, near),
+            timings_ms=watch.finished(),
+            contributors=tuple(contributors(scores_by_strategy(evidence), rows, best=CONTRIBUTING_PLACES)),
+            explanation=_explanation(judged, selection) if asked.query.explain else None,
+        )
+
+    def _intent(self, asked: Asked, moment: datetime) -> Intent:
+        key = (asked.workspace, asked.query.task)
+        intent = self._caches.intents.get(key)
+        if intent is None:
+            intent = read_intent(asked.query.task, now=moment, zone=self._options.zone)
+            if not intent.times:  # "yesterday" is another day tomorrow
+                self._caches.intents.put(key, intent)
+        return intent
+
+    def _plan(self, asked: Asked, picture: Picture, scope: Scope, intent: Intent, terms: QueryTerms) -> Plan:
+        corpus, options = picture.corpus, self._options
+        situation = Situation(
+            memories=corpus.live_count,
+            candidates=scope.count,
+            filtered=is_filtered(asked.query),
+            has_vectors=bool(corpus.view.live_count),
+            has_model=asked.space is not None,
+            knows_words=bool(corpus.vocabulary.known(of_kinds(terms, "word", "pair").keys).any()),
+            knows_names=bool(corpus.vocabulary.known(of_kinds(terms, "identifier").keys).any()),
+            names_times=bool(intent.times),
+            named=_named(corpus, scope, asked.query.task) if intent.kind == "identifier" else 0,
+        )
+        return plan(
+            situation,
+            k=asked.query.k,
+            search=options.search,
+            exact_limit=options.exact_limit,
+            without=options.without,
+        )
+
+    def _found(
+        self, asked: Asked, picture: Picture, scope: Scope, *, intent: Intent, terms: QueryTerms, chosen: Plan
+    ) -> tuple[Evidence, tuple[Strategy, ...]]:
+        corpus, without = picture.corpus, asked.without
+        lengths = lengths_of(corpus, scope)
+        works: dict[Strategy, Callable[[], TermScores | Scores]] = {
+            "keyword": lambda: by_keyword(corpus, terms, scope, lengths=lengths, without=without),
+            "temporal": lambda: temporal_scores(
+                intent.times,
+                corpus.columns.occurred,
+                valid=(corpus.columns.valid_from, corpus.columns.valid_to),
+            ),
+            "entity": lambda: by_entity(corpus, terms, scope, lengths=lengths),
+        }
+        outcome = self._runner.run({name: work for name, work in works.items() if chosen.runs(name)})
+        asked.watch.add(outcome.took_ms)
+        found = outcome.found
+        return Evidence(
+            keyword=cast("TermScores | None", found.get("keyword")),
+            entity=cast("TermScores | None", found.get("entity")),
+            temporal=cast("Scores | None", found.get("temporal")),
+        ), outcome.missing
+
+    def _meaning(
+        self, ground: Ground, vector: FloatArray | None, near: IntArray | None
+    ) -> tuple[Meaning | None, tuple[Strategy, ...]]:
+        if vector is None or not ground.plan.runs("semantic"):
+            return None, ()
+        work = partial(
+            by_meaning,
+            ground.picture.corpus,
+            vector,
+            ground.scope,
+            near=near,
+            keyword=ground.evidence.keyword,
+            without=ground.asked.without,
+        )
+        outcome = self._runner.run({"semantic": work})
+        ground.asked.watch.add(outcome.took_ms)
+        return outcome.found.get("semantic"), outcome.missing
+
+    def _best(self, connection: Connection, judged: _Judged) -> Selection:
+        query, watch = judged.ground.asked.query, judged.ground.asked.watch
+        limit = query.k + len(query.exclude_ids) + _SPARE
+        while True:
+            with watch.stage("ranking"):
+                rows = best_first(judged.ground.picture.corpus, judged.ranking.scores, limit)
+            with watch.stage("reading"):
+                candidates = self._candidates(connection, judged, rows)
+            with watch.stage("selection"):
+                selection = self._selected(judged, candidates)
+            is_full = len(selection.memories) + selection.below_floor >= query.k
+            if is_full or len(rows) < limit or limit > _MOST_RANKED:
+                return selection
+            limit *= _MORE_PLACES
+
+    def _candidates(self, connection: Connection, judged: _Judged, rows: IntArray) -> list[Candidate]:
+        ground = judged.ground
+        ids = ground.picture.corpus.names.ids
+        places: list[int] = rows.tolist()
+        wanted = [ids[row] for row in places]
+        found = self._workspaces.read(connection, ground.asked.workspace, wanted, picture=ground.picture)
+        relevance = relevance_of(ground.picture.corpus, judged.evidence, judged.vector, rows)
+        return [
+            Candidate(found[each], float(judged.ranking.scores[row]), float(relevant))
+            for each, row, relevant in zip(wanted, places, relevance, strict=True)
+            if each in found
+        ]
+
+    def _selected(self, judged: _Judged, candidates: Sequence[Candidate]) -> Selection:
+        ground, query = judged.ground, judged.ground.asked.query
+        if "scoring" not in ground.asked.without:
+            candidates = rescored(candidates, task=query.task, weights=self._options.weights, now=ground.moment)
+        return select(
+            candidates,
+            limits=Limits(
+                k=query.k,
+                floor=self._options.floor if query.min_score is None else query.min_score,
+                excluded=frozenset(query.exclude_ids),
+                per_trace=query.per_trace,
+                per_actor=query.per_actor,
+                near_duplicates=query.near_duplicates,
+                group_by_trace=query.group_by_trace,
+            ),
+            hidden=partial(hidden_reason, workspace=ground.asked.workspace, now=ground.moment),
+            explain=query.explain,
+        )
+
+    def _answered(self, connection: Connection, ground: Ground, selection: Selection) -> tuple[RetrievedMemory, ...]:
+        asked = ground.asked
+        if not asked.manner.whole_traces:
+            return selection.memories
+        return with_whole_traces(
+            selection.memories,
+            read_trace=lambda trace_id: memories.of_trace(connection, asked.workspace, trace_id),
+            hidden=partial(hidden_reason, workspace=asked.workspace, now=ground.moment),
+        )
+
+    def _context(self, asked: Asked, found: Sequence[RetrievedMemory]) -> str:
+        budget, detail = asked.query.token_budget, asked.query.detail
+        # In the first second tokens are estimated; what was cut by an estimate is not given once they are counted.
+        key = (asked.workspace, block_key(found, budget=budget, detail=detail), self._count_tokens(PREAMBLE))
+        block = self._caches.contexts.get(key)
+        if block is None:
+            block = context_block(found, budget=budget, detail=detail, count_tokens=self._count_tokens)
+            self._caches.contexts.put(key, block)
+        return block
+
+    def _text_of(self, connection: Connection, ground: Ground, row: int) -> str:
+        memory_id = ground.picture.corpus.names.ids[row]
+        found = self._workspaces.read(connection, ground.asked.workspace, [memory_id], picture=ground.picture)
+        return found[memory_id].item.text if memory_id in found else ""
+
+
+def _named(corpus: Corpus, scope: Scope, name: str) -> int:
+    """Candidates that hold a single name in text or content."""
+    if len(name.split()) != 1:
+        return 0
+    kinds: tuple[Kind, ...] = ("word", "identifier")
+    keys = np.array([term_key(kind, name.strip().lower()) for kind in kinds], np.uint64)
+    rows = np.unique(find(corpus.segments, keys).rows)
+    return int(np.count_nonzero(corpus.live[rows] if scope.mask is None else scope.mask[rows]))
+
+
+def _near(connection: Connection, workspace: str, candidates: Candidates | None, picture: Picture) -> IntArray | None:
+    """Rows the index named, and all whose change it has not seen; None when these are too many to be worth it."""
+    if candidates is None:
+        return None
+    tail = changes.since(connection, workspace, candidates.applied_seq, _LONGEST_TAIL + 1)
+    if len(tail) > _LONGEST_TAIL:
+        return None
+    ids = [hit.id for hit in candidates.hits] + [change.memory_id for change in tail]
+    return np.unique(picture.corpus.rows_of(ids))
+
+
+def _degraded(ground: Ground, vector: FloatArray | None, missing: tuple[Strategy, ...]) -> tuple[Strategy, ...]:
+    lost = {*ground.missing, *missing}
+    if vector is None and ground.plan.runs("semantic"):
+        lost.add("semantic")
+    return tuple(each for each in STRATEGIES if each in lost)
+
+
+def _path(ground: Ground, meaning: Meaning | None, near: IntArray | None) -> Path:
+    if meaning is None or not ground.picture.corpus.view.live_count:
+        return "none"
+    return "exact" if near is None else "chroma"
+
+
+def _explanation(judged: _Judged, selection: Selection) -> Explanation:
+    ground, found = judged.ground, scores_by_strategy(judged.evidence)
+    rows = ground.picture.corpus.names.rows
+    considered = tuple(
+        Considered(
+            id=each.candidate.memory.id,
+            decision=each.reason,
+            fused=round(each.candidate.fused, 4),
+            relevance=round(each.candidate.relevance, 4),
+            standings=standings(found, rows[each.candidate.memory.id]),
+            adjustments={str(name): round(value, 4) for name, value in each.candidate.adjustments.items()},
+        )
+        for each in selection.decisions
+    )
+    weight = PROSE_DENSE_WEIGHT + CODE_DENSE_GAIN * judged.ranking.degree
+    weights: dict[str, JsonValue] = {"code_degree": round(judged.ranking.degree, 3), "meaning": round(weight, 3)}
+    return Explanation(ground.intent.as_json(), {**ground.plan.as_json(), **weights}, considered)

@@ -1,0 +1,128 @@
+"""The ways memories are found, each judging every candidate on its own; what they say is weighed in `ranking`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reasoning_bank.records import Stage
+from reasoning_bank.retrieval.corpus import BoolArray, Corpus
+from reasoning_bank.retrieval.fusion import Scores, best_rows
+from reasoning_bank.retrieval.lexical import LENGTH_PRIOR, Lengths, QueryTerms, TermScores, of_kinds, term_scores
+from reasoning_bank.retrieval.postings import FloatArray, IntArray
+from reasoning_bank.retrieval.scope import Scope
+from reasoning_bank.retrieval.sequence import smoothed
+
+STATISTICS_SAMPLE = 20_000
+"""Candidates whose cosines give mean and spread when an index named the nearest: up to here all, beyond a sample."""
+KEYWORD_CANDIDATES = 200
+"""Best rows by keyword that are scored fully beside those an index named."""
+_NO_PRIOR = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What the semantic strategy says.
+
+    Attributes:
+        cosines: (n,) cosines, smoothed where rows have an order; nan where unknown.
+        known: (n,) rows whose cosines give mean and spread, None for all candidates.
+        open: (n,) rows that can be returned, None for all.
+    """
+
+    cosines: Scores
+    known: BoolArray | None
+    open: BoolArray | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What speaks for each row; None for a strategy that did not take part.
+
+    Attributes:
+        keyword: words and pairs of neighbouring words of the query's main line in the text.
+        entity: identifiers of the whole query in the content.
+        temporal: (n,) how well each row's time fits the times the query names, 0..1.
+        semantic: likeness of meaning.
+    """
+
+    keyword: TermScores | None = None
+    entity: TermScores | None = None
+    temporal: Scores | None = None
+    semantic: Meaning | None = None
+
+
+def lengths_of(corpus: Corpus, scope: Scope) -> Lengths:
+    """How long rows are, and their means over the candidates."""
+    rows = corpus.columns.lengths
+    among = rows if scope.mask is None else rows[:, scope.mask]
+    means = among.mean(axis=1, dtype=np.float64) if scope.count else np.zeros(len(rows))
+    return Lengths(rows, means, scope.count)
+
+
+def by_keyword(
+    corpus: Corpus, terms: QueryTerms, scope: Scope, *, lengths: Lengths, without: frozenset[Stage]
+) -> TermScores:
+    """Words and pairs in the text."""
+    chosen = of_kinds(terms, "word") if "pairs" in without else of_kinds(terms, "word", "pair")
+    prior = _NO_PRIOR if "length_prior" in without else LENGTH_PRIOR
+    return term_scores(chosen, corpus.segments, lengths=lengths, mask=scope.mask, length_prior=prior)
+
+
+def by_entity(corpus: Corpus, terms: QueryTerms, scope: Scope, *, lengths: Lengths) -> TermScores:
+    """Identifiers in the content."""
+    return term_scores(of_kinds(terms, "identifier"), corpus.segments, lengths=lengths, mask=scope.mask)
+
+
+def by_meaning(
+    corpus: Corpus,
+    vector: FloatArray,
+    scope: Scope,
+    *,
+    near: IntArray | None,
+    keyword: TermScores | None,
+    without: frozenset[Stage],
+) -> Meaning:
+    """Cosines with every candidate, or, where an index named the nearest, with them and the best by keyword.
+
+    Args:
+        corpus: the workspace.
+        vector: (dim,) the query's meaning.
+        scope: which rows are candidates.
+        near: rows an index found nearest, or None to compare all.
+        keyword: what the keyword strategy found.
+        without: parts of the rule that are left out.
+    """
+
+    def smooth(cosines: Scores) -> Scores:
+        return cosines if "neighbour_vectors" in without else smoothed(cosines, corpus.order, corpus.smooth_norms)
+
+    if near is None:
+        return Meaning(smooth(corpus.products(vector)), scope.mask, scope.mask)
+    candidates = np.arange(corpus.size) if scope.mask is None else np.flatnonzero(scope.mask)
+    by_words = np.empty(0, np.int64)
+    if keyword is not None:
+        by_words = best_rows(np.where(keyword.points > 0, keyword.points, -np.inf), KEYWORD_CANDIDATES)
+    chosen = _with_neighbours(corpus, np.concatenate([near, by_words]))
+    sample = candidates[:: max(1, len(candidates) // STATISTICS_SAMPLE)]
+    scored = np.union1d(chosen, _with_neighbours(corpus, sample))
+    products = np.full(corpus.size, np.nan)
+    products[scored] = corpus.products(vector, scored)
+    return Meaning(
+        smooth(products),
+        known=_marked(corpus.size, sample),
+        open=_marked(corpus.size, np.intersect1d(chosen, candidates)),
+    )
+
+
+def _with_neighbours(corpus: Corpus, rows: IntArray) -> IntArray:
+    if not len(corpus.order.rows):
+        return np.unique(rows)
+    before, after = np.append(corpus.order.before, -1), np.append(corpus.order.after, -1)
+    near = np.concatenate([rows, before[rows], after[rows], before[before[rows]], after[after[rows]]])
+    return np.unique(near[near >= 0])
+
+
+def _marked(size: int, rows: IntArray) -> BoolArray:
+    mask = np.zeros(size, np.bool_)
+    mask[rows] = True
+    return mask

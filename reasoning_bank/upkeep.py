@@ -1,0 +1,95 @@
+"""Upkeep of an open bank: privacy of workspaces, work that was given up, the vector index, access over HTTP."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import Connection
+
+from reasoning_bank.errors import InputError, NotFoundError
+from reasoning_bank.opening import Rooms
+from reasoning_bank.records import NewToken
+from reasoning_bank.storage import outbox, tokens, workspaces
+from reasoning_bank.storage.tokens import Token
+from reasoning_bank.text.sanity import required_text
+
+WORKSPACE_CHARACTERS = 200
+
+
+class Upkeep:
+    """What is done to a bank now and then, by a person or a program of theirs.
+
+    Args:
+        rooms: what the open bank consists of.
+        now: the clock, aware UTC.
+    """
+
+    def __init__(self, rooms: Rooms, *, now: Callable[[], datetime]) -> None:
+        self._rooms = rooms
+        self._now = now
+
+    async def set_privacy(self, workspace: str, mode: Literal["off", "redact", "block"] | None) -> None:
+        """Set what happens to secrets in what a workspace stores from now on; None follows the setting."""
+        name, now = named_workspace(workspace), self._now()
+
+        def change(connection: Connection) -> None:
+            workspaces.ensure(connection, name, now)
+            workspaces.set_privacy_mode(connection, name, mode)
+
+        await self._rooms.database.write(change)
+
+    async def retry_given_up(self) -> int:
+        """Try background work again that was given up after its last attempt; how many pieces."""
+        retried = await self._rooms.database.write(outbox.requeue_dead)
+        self._rooms.worker.wake()
+        return retried
+
+    async def rebuild_index(self) -> str:
+        """Build the vector index anew from the truth; in one sentence, what came of it."""
+        indexer = self._rooms.indexer
+        if indexer is None:
+            return "no vector index is wanted (see vectors.search and vectors.chroma_mode)"
+        if not await indexer.rebuild():
+            return "the process that owns the vector index was asked to build it anew"
+        build = indexer.report()
+        return (
+            f"built as generation {build.generation}"
+            if build.generation
+            else "no workspace is large enough to need one"
+        )
+
+    async def create_token(
+        self, workspace: str, *, name: str, scopes: Sequence[str], lifetime: timedelta | None = None
+    ) -> NewToken:
+        """Make a bearer token for HTTP that is bound to a workspace."""
+        secret = f"rb_{secrets.token_urlsafe(32)}"
+        now = self._now()
+        ends = now + lifetime if lifetime else None
+        token = await self._rooms.database.write(
+            lambda c: tokens.create(
+                c, secret, name=name, workspace=named_workspace(workspace), scopes=scopes, now=now, expires_at=ends
+            )
+        )
+        return NewToken(token.id, secret)
+
+    async def list_tokens(self, workspace: str | None = None) -> list[Token]:
+        """All tokens, revoked and expired ones too; never their secrets."""
+        return await self._rooms.database.read(lambda c: tokens.listing(c, workspace))
+
+    async def revoke_token(self, id: str) -> None:
+        """End a token at once; raises NotFoundError."""
+        if not await self._rooms.database.write(lambda c: tokens.revoke(c, id, self._now())):
+            raise NotFoundError(f"no token {id!r} that is not revoked: `reasoning-bank token list` shows them")
+
+    async def verify_token(self, secret: str) -> Token | None:
+        """The token of a secret, or None when it is unknown, expired or revoked."""
+        return await self._rooms.database.read(lambda c: tokens.verify(c, secret, self._now()))
+
+
+def named_workspace(workspace: str) -> str:
+    """The name of a workspace that may be made; raises InputError."""
+    required_text(workspace, "workspace")
+    if len(workspace) > WORKSPACE_CHARACTERS:
+        raise InputError(f"workspace has {len(workspace)} characters, the limit is {WORKSPACE_CHARACTERS}")
+    return workspace
