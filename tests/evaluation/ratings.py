@@ -14,9 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from sqlalchemy import Connection
 
-from reasoning_bank.embeddings.embedder import Embedder
+from reasoning_bank.embeddings.embedder import Embedder, Vectors
 from reasoning_bank.evaluation.metrics import Figures, differences, measure
 from reasoning_bank.evaluation.sets import Asked, EvaluationSet, read_set
 from reasoning_bank.records import MemoryItem, Query, Retrieval, Verdict
@@ -122,11 +123,25 @@ class Simulation:
 
 
 async def simulate(
-    data: EvaluationSet, embedder: Embedder, directory: Path, *, world: World
+    data: EvaluationSet,
+    embedder: Embedder,
+    directory: Path,
+    *,
+    world: World,
+    vectors: dict[str, Vectors] | None = None,
 ) -> tuple[list[Figures], list[Figures]]:
-    """Figures of each question before and after ratings, in a fresh bank."""
+    """Figures of each question before and after ratings, in a fresh bank; `vectors` are kept between banks."""
+    known = {} if vectors is None else vectors
+
+    def encode(texts: Sequence[str]) -> Vectors:
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        known.update(zip(new, embedder.encode(new, "document"), strict=True) if new else ())
+        return np.stack([known[text] for text in texts])
+
     async with Database(directory / "bank.db", durability="process", now=lambda: START) as database:
-        return await Simulation(SmallBank(database, embedder), data, world).run()
+        bank = SmallBank(database, embedder)
+        bank.encode = encode
+        return await Simulation(bank, data, world).run()
 
 
 def main(root: Path, names: Sequence[str]) -> None:
@@ -139,11 +154,12 @@ def main(root: Path, names: Sequence[str]) -> None:
     assets = platformdirs.user_cache_path("reasoning-bank", appauthor=False) / "assets"
     embedder = OnnxEmbedder(assets=Assets(assets, allow_download=False))
     embedder.load()
+    vectors: dict[str, Vectors] = {}
     for name in names:
         data = read_set(name, root / name)
         for world in WORLDS:
             with tempfile.TemporaryDirectory() as directory:
-                before, after = asyncio.run(simulate(data, embedder, Path(directory), world=world))
+                before, after = asyncio.run(simulate(data, embedder, Path(directory), world=world, vectors=vectors))
             change = differences(before, after)
             shown = "  ".join(
                 f"{figure} {change[figure].value:+.3f} [{change[figure].low:+.3f}, {change[figure].high:+.3f}]"
