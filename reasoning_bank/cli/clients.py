@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PATIENCE_S = 120
 """Longest wait for one answer, and for the model of a server that has just started."""
 PAUSE_S = 0.2
+QUIET = {"REASONING_BANK_LOG_LEVEL": "WARNING"}
+"""The server shares our stderr: a line per question would bury the progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def connected(settings: "Settings", *, stdio: bool) -> Generator[Connected]:
     """A client of a server with these settings; over stdio the server is a process of its own."""
     if stdio:
         server = StdioServerParameters(
-            command=sys.executable, args=["-m", "reasoning_bank", "serve"], env=environment(settings)
+            command=sys.executable, args=["-m", "reasoning_bank", "serve"], env={**environment(settings), **QUIET}
         )
     else:
         server = build_server(open_configured_bank(settings), settings)

@@ -16,6 +16,7 @@ import click
 if TYPE_CHECKING:
     from reasoning_bank.cli.opened import OpenBank
     from reasoning_bank.evaluation.asking import Ask
+    from reasoning_bank.evaluation.compressing import Item
     from reasoning_bank.evaluation.report import Report
     from reasoning_bank.evaluation.sets import EvaluationSet, Scoping
     from reasoning_bank.records import JsonValue, Stage
@@ -95,7 +96,7 @@ def eval_command(
       reasoning-bank eval data --set faq --limit 50             a quick look at one
       reasoning-bank eval data --data-dir kept --baselines      keep the bank; beside BM25 and the embedder alone
       reasoning-bank eval data --data-dir kept --ablate --json figures.json
-      reasoning-bank export mine/corpus.jsonl                   your own bank: write mine/queries.jsonl, then
+      mkdir mine && reasoning-bank export mine/corpus.jsonl     your own bank: write mine/queries.jsonl, then
       reasoning-bank eval mine
 
     Figures: R@k is the share of the relevant rows among the first k, nDCG@10 and MRR say how far up they stand,
@@ -110,8 +111,11 @@ def eval_command(
     for line in found.incomplete:
         click.echo(f"left out: {line}", err=True)
     sets = [_read(name, folder, wanted) for name, folder in found.retrieval.items()]
+    compression = {name: _read_items(file, wanted) for name, file in found.compression.items()}
+    if json_file not in (None, "-") and not Path(json_file).parent.is_dir():
+        raise click.BadParameter(f"there is no directory {Path(json_file).parent}", param_hint="--json")
     with _place(data_dir) as place:
-        run = _Run(wanted, sets, found.compression, _loading(config, place))
+        run = _Run(wanted, sets, compression, _loading(config, place))
         run.check()
         report = run.prepare()
         run.measure(report)
@@ -142,6 +146,14 @@ def _read(name: str, folder: Path, wanted: Wanted) -> "EvaluationSet":
 
     data = read_set(name, folder, scoping=cast("Scoping", wanted.scope), ordered=not wanted.without_order)
     return data.limited(wanted.limit) if wanted.limit else data
+
+
+def _read_items(file: Path, wanted: Wanted) -> "list[Item]":
+    from reasoning_bank.evaluation.compressing import read_items
+    from reasoning_bank.evaluation.sets import spaced
+
+    items = read_items(file)
+    return spaced(items, wanted.limit) if wanted.limit else items
 
 
 @contextmanager
@@ -178,7 +190,7 @@ class _Run:
 
     wanted: Wanted
     sets: "Sequence[EvaluationSet]"
-    compression: Mapping[str, Path]
+    compression: "Mapping[str, Sequence[Item]]"
     load: LoadWith
 
     def check(self) -> None:
@@ -233,14 +245,13 @@ class _Run:
     def _compress(self, report: "Report") -> None:
         from reasoning_bank.cli.clients import Compression, connected
         from reasoning_bank.cli.output import progress_bar
-        from reasoning_bank.evaluation.compressing import compress_set, read_items
+        from reasoning_bank.evaluation.compressing import compress_set
         from reasoning_bank.text.tokens import counter
 
         settings = self.load(compression={"tokenizer": TOKENIZER})
         count = counter(TOKENIZER, settings.assets_dir).count
         with connected(settings, stdio=self.wanted.stdio) as client:
-            for name, file in self.compression.items():
-                items = read_items(file)[: self.wanted.limit]
+            for name, items in self.compression.items():
                 with progress_bar(f"compressing {name}") as move:
                     report.compression[name] = compress_set(
                         items, Compression(client), count_tokens=count, progress=move

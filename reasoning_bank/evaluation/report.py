@@ -17,6 +17,7 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 its content) would need another bank, and is not among them."""
 
 PAIR_FLOORS = FLOORS[::5]
+"""Floors at which the JSON has each pair's rate."""
 
 Connect = Callable[[Sequence[Stage]], AbstractContextManager[Ask]]
 """Opens the bank without some stages of its rule, ready to be asked."""
@@ -70,13 +71,11 @@ class Measures:
 
     Attributes:
         depths: of recall; the deepest is how many memories are asked for.
-        abstains: ask foreign questions too.
-        curve: for all floors, not only the default one.
+        curve: what every floor would let through, not only the default one.
         ablated: stages to leave out in turn.
     """
 
     depths: Sequence[int] = DEPTHS
-    abstains: bool = True
     curve: bool = False
     ablated: Sequence[Stage] = ()
 
@@ -91,10 +90,9 @@ def measure_sets(
             with bar(f"asking {data.name}") as move:
                 judged[data.name] = judge(ask, data, depths=measures.depths, progress=move)
             report.sets[data.name] = summarise(data, judged[data.name])
-        if measures.abstains:
-            with bar("asking what has no answer") as move:
-                pairs = foreign_pairs(ask, sets, curve=measures.curve, progress=move)
-            report.abstention = abstention(judged, pairs)
+        with bar("asking what has no answer") as move:
+            pairs = foreign_pairs(ask, sets, curve=measures.curve, progress=move)
+        report.abstention = abstention(judged, pairs)
     for stage in measures.ablated:
         report.ablation[stage] = _without(stage, sets, connect, judged=judged, measures=measures, bar=bar)
 

@@ -93,8 +93,7 @@ class EvaluationSet:
 
     def limited(self, most: int) -> "EvaluationSet":
         """The same set with at most so many of its questions, evenly spaced."""
-        count = min(most, len(self.queries))
-        return replace(self, queries=tuple(self.queries[place * len(self.queries) // count] for place in range(count)))
+        return replace(self, queries=tuple(spaced(self.queries, most)))
 
 
 def find_sets(directory: Path) -> SetFiles:
@@ -172,6 +171,12 @@ def read_set(name: str, folder: Path, *, scoping: Scoping = "auto", ordered: boo
         items=tuple(Item(each.id, moved(each.space), each.text) for each in items),
         queries=tuple(Asked(q.id, moved(q.space), q.text, q.category, q.relevant) for q in queries),
     )
+
+
+def spaced(rows: Sequence[T], most: int) -> list[T]:
+    """At most so many of the rows, evenly spaced, in their order."""
+    count = min(most, len(rows))
+    return [rows[place * len(rows) // count] for place in range(count)]
 
 
 def read_rows(path: Path, data: bytes, read: Callable[[bytes, int], T]) -> list[T]:

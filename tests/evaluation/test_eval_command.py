@@ -154,6 +154,26 @@ def test_rows_without_order_know_no_neighbours(run: Run, tmp_path: Path) -> None
     assert [setup["sets"]["talk"]["memories"] for setup in setups] == [3, 3]
 
 
+def test_a_banks_own_export_can_be_judged(run: Run, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    mine, drafts = tmp_path / "mine", tmp_path / "drafts.json"
+    mine.mkdir()
+    content = "Drain the queue first, then stop the workers one after the other."
+    drafts.write_text(json.dumps([{"title": "Drain before a stop", "content": content}]), encoding="utf-8")
+    for command in (
+        ("store", "Stop the workers", "--memories", drafts, "-w", "ops"),
+        ("export", mine / "corpus.jsonl"),
+    ):
+        with pytest.raises(SystemExit):
+            main([str(argument) for argument in command])
+    capfd.readouterr()
+    rows = [json.loads(line) for line in (mine / "corpus.jsonl").read_text(encoding="utf-8").splitlines()]
+    (own,) = [each["id"] for each in rows if "text" in each]
+    question = asked("q", "how do I stop the workers", [own], workspace="ops")
+    (mine / "queries.jsonl").write_text(json.dumps(question), encoding="utf-8")
+    found = report_of(run(mine, "--json", "-"))["sets"]["mine"]
+    assert (found["figures"]["R@1"]["value"], found["foreign_items"]) == (1.0, 0)
+
+
 @pytest.mark.slow
 def test_over_stdio_a_server_process_gives_the_same_figures(run: Run, towns: Path, tmp_path: Path) -> None:
     kept = ("--data-dir", tmp_path / "kept", "--json", "-")
@@ -203,6 +223,12 @@ def test_a_depth_beyond_what_one_search_may_ask_for_is_refused_at_once(run: Run,
     code, _, err = run(towns, "-k", "101")
     assert code == 2
     assert "101 is above limits.k, which is 100" in err
+
+
+def test_a_report_that_could_not_be_written_is_refused_at_once(run: Run, towns: Path, tmp_path: Path) -> None:
+    code, _, err = run(towns, "--json", tmp_path / "nowhere" / "figures.json")
+    assert code == 2
+    assert "there is no directory" in err
 
 
 @pytest.mark.slow
