@@ -121,26 +121,44 @@ def joined(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
-def rebase(first: Sequence[Edit], second: Iterable[Edit]) -> list[tuple[Edit, range]]:
-    """Return the second edits, made on the result of the first, as edits of the original.
+class Rebased(NamedTuple):
+    """An edit of a result as an edit of the original.
 
-    Returns:
-        For each: the edit, and which of `first` it takes the place of (it replaces text that they put in).
+    Attributes:
+        edit: what it is there.
+        replaced: which of the first edits it takes the place of, since it changes text that they put in.
+        number: its place among the second edits.
     """
+
+    edit: Edit
+    replaced: range
+    number: int
+
+
+def rebase(first: Sequence[Edit], second: Iterable[Edit]) -> list[Rebased]:
+    """Return the second edits, made on the result of the first, as edits of the original."""
     places = _placed(first)
-    found: list[tuple[Edit, range]] = []
+    found: list[Rebased] = []
     last: Edit | None = None
-    for edit in second:
+    for number, edit in enumerate(second):
         touched = places.touched(edit)
-        if last and found[-1][1] and touched and found[-1][1][-1] == touched[0]:
+        if last and touched and found[-1].replaced and found[-1].replaced[-1] == touched[0]:
             # Both change what one of the first put in: they become one edit.
             inserted, at = first[touched[0]].text, places.starts[touched[0]]
             last = Edit(last.start, edit.end, last.text + inserted[last.end - at : edit.start - at] + edit.text)
-            found[-1] = places.rebased(first, last)
+            found.pop()
         else:
             last = edit
-            found.append(places.rebased(first, edit))
+        found.append(Rebased(*places.rebased(first, last), number))
     return found
+
+
+def moved(spans: Iterable[Span], edits: Sequence[Edit]) -> list[Span]:
+    """Return where spans that no edit touches are in the result."""
+    places = _placed(edits)
+    starts = [edit.start for edit in edits]
+    shifts = [0, *places.shifts]
+    return [(start + shifts[at], end + shifts[at]) for start, end in spans for at in (bisect_right(starts, start),)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,70 +1,209 @@
-"""Blanks that carry no meaning: at the ends of prose lines, and runs of empty lines outside code."""
+"""What makes a prompt shorter and loses nothing: the steps in their order, each kept only where it saves tokens."""
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
-from typing import Final
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
-from reasoning_bank.compression.layout import Region, Span, regions
+from reasoning_bank.compression import blanks, code, logs, repeats, structured
+from reasoning_bank.compression.edits import Edit, Kind, Segment, Span, Step, apply, joined, moved, rebase
+from reasoning_bank.compression.removable import removable_blanks  # noqa: F401 -- for those who still take blanks out by themselves
+from reasoning_bank.compression.segments import segments as segments_of
 
-# Blanks mean something inside string literals, here-documents and diffs, which only code has.
-_CODE: Final = re.compile(r'"""|\'\'\'|<<-?["\']?[A-Z]{2}|^(?:@@ -\d|diff --git |--- a/)', re.MULTILINE)
-_CODE_LINE: Final = re.compile(
-    r"^(?:[ \t]{2,}(?![-*+•\d ])|\t|(?:def|class|import|from|func|fn|let|const|var|if|for|while|return|public|#include)"
-    r"\b.*[;{:(]$)|[;{}]$"
-)
-_CODE_SHARE: Final = 0.2
-_JUDGED_LINES: Final = 2_000
+_ROUNDS: Final = 8
+"""Most rounds until nothing changes: a step can make room for another, as a comment that leaves an empty line."""
+_RULES: Final = frozenset({"json_table", "duplicate_lines", "repeated_blocks", "log_templates", "library_frames"})
+"""Steps whose result a reader needs a rule for."""
+_TEXT: Final[frozenset[Kind]] = frozenset({"prose", "chat", "memories", "instruction", "log", "trace"})
+_LINES: Final[frozenset[Kind]] = frozenset({"log", "trace"})
 
 
 @dataclass(frozen=True, slots=True)
-class Blanks:
-    """Spans that can go without loss, by kind; sorted, apart, the two kinds never overlap."""
+class _Prompt:
+    """A prompt between two rounds."""
 
-    trailing: tuple[Span, ...]
-    empty_lines: tuple[Span, ...]
+    text: str
+    segments: Sequence[Segment]
+    protected: Sequence[Span]
+    count: Callable[[str], int] = field(repr=False)
 
+    def stretch(self, segment: Segment) -> str:
+        return self.text[slice(*segment.body)]
 
-def removable_blanks(text: str) -> Blanks:
-    """Return the blanks at line ends and the empty lines beyond the first of a run, outside code."""
-    trailing: list[Span] = []
-    empty: list[Span] = []
-    for region in regions(text):
-        if not region.fenced and not _looks_like_code(text, region):
-            for span, is_line in _blanks(text, region):
-                if is_line and empty and empty[-1][1] == span[0]:
-                    empty[-1] = (empty[-1][0], span[1])
-                else:
-                    (empty if is_line else trailing).append(span)
-    return Blanks(tuple(trailing), tuple(empty))
+    def keeping(self, segment: Segment) -> list[Span]:
+        """Return the protected spans by their offsets into the body of a segment."""
+        start, end = segment.body
+        return [(first - start, last - start) for first, last in self.protected if first < end and start < last]
 
-
-def _looks_like_code(text: str, region: Region) -> bool:
-    if _CODE.search(text, region.start, region.end):
-        return True
-    lines = (line.rstrip() for line in text[region.start : region.end].split("\n"))
-    # Only filled lines are judged: taking empty ones out must not change the judgement.
-    filled = list(islice(filter(None, lines), _JUDGED_LINES))
-    return sum(bool(_CODE_LINE.search(line[:200])) for line in filled) > _CODE_SHARE * len(filled)
+    def saves(self, edits: Sequence[Edit], span: Span) -> bool:
+        """Return whether edits within a span make it fewer tokens."""
+        before = self.text[slice(*span)]
+        after = apply(before, (Edit(edit.start - span[0], edit.end - span[0], edit.text) for edit in edits))
+        return self.count(after) < self.count(before)
 
 
-def _blanks(text: str, region: Region) -> Iterator[tuple[Span, bool]]:
-    """Yield spans to remove, with True for an empty line and False for blanks at the end of a line."""
-    start, empty_before = region.start, 0
-    for line in text[region.start : region.end].split("\n"):
-        end = start + len(line)
-        body = line.rstrip("\r")
-        kept = body.rstrip(" \t")
-        if not kept:
-            empty_before += 1
-            if empty_before > 1 and end < region.end:
-                yield (start, end + 1), True
-            elif body:
-                yield (start, start + len(body)), False
-        else:
-            empty_before = 0
-            # A tab inside the line makes its last tabs empty cells of a table.
-            if len(kept) < len(body) and "\t" not in kept:
-                yield (start + len(kept), start + len(body)), False
-        start = end + 1
+class _Proposal(NamedTuple):
+    """Edits within a span, to be made where they save tokens there; all or none of them where they are one."""
+
+    span: Span
+    edits: Sequence[Edit]
+    is_one: bool
+
+
+_Maker = Callable[[_Prompt], Iterable[_Proposal]]
+
+
+class _Named(NamedTuple):
+    name: str
+    make: _Maker
+
+
+def lossless_steps(
+    text: str,
+    segments: Sequence[Segment],
+    protected: Sequence[Span] = (),
+    *,
+    count: Callable[[str], int],
+    preserve_json: bool = True,
+    docstrings: bool = False,
+) -> list[Step]:
+    """Return the steps that make a text fewer tokens and lose nothing, by offsets into the text, apart from each other.
+
+    JSON stays equal by value, code keeps its syntax tree, and what is put in the place of repetition says what it
+    stands for. Made on the result, the steps find nothing more to do.
+
+    Args:
+        text: the prompt.
+        segments: its segments.
+        protected: spans that stay as they are, sorted and apart.
+        count: how many tokens a text takes.
+        preserve_json: JSON keeps its shape, since something may parse it; False lets tables say their keys once.
+        docstrings: documentation in code goes too.
+    """
+    form = [
+        *([] if preserve_json else [_Named("json_table", _json_tables)]),
+        _Named("json_minify", _each(frozenset({"json"}), structured.minified)),
+        _Named("comments", _each_code(code.without_comments)),
+        *([_Named("docstrings", _each_code(code.without_documentation))] if docstrings else []),
+        _Named("code_blank_lines", _each_code(code.without_blank_lines)),
+        _Named("table_padding", _each(frozenset({"table"}), structured.unpadded)),
+        _Named("csv_quotes", _each(frozenset({"csv"}), structured.unquoted, is_one=True)),
+        _Named("trailing_blanks", _each(_TEXT, blanks.at_line_ends)),
+        _Named("blank_lines", _each(_TEXT, blanks.empty_lines)),
+        _Named("duplicate_lines", _each(_LINES, logs.counted)),
+    ]
+    # References quote what stands above: they come when it no longer changes.
+    again = [_Named("repeated_blocks", _references(preserve_json=preserve_json))]
+    return _settled(_Prompt(text, segments, protected, count), [form, again], is_lossless=True)
+
+
+def lossy_steps(
+    text: str, segments: Sequence[Segment], protected: Sequence[Span] = (), *, count: Callable[[str], int]
+) -> list[Step]:
+    """Return the steps that lose what is rarely asked for: colours, what differs among like log lines, library frames.
+
+    Lines that tell of errors stay; see `lossless_steps` for the arguments.
+    """
+    steps = [
+        _Named("terminal_colours", _each(_TEXT, logs.uncoloured)),
+        _Named("library_frames", _each(_LINES, logs.without_library_frames)),
+        _Named("log_templates", _templates),
+    ]
+    return _settled(_Prompt(text, segments, protected, count), [steps], is_lossless=False)
+
+
+def _settled(prompt: _Prompt, phases: Sequence[Sequence[_Named]], *, is_lossless: bool) -> list[Step]:
+    """Return the steps of all rounds, by offsets into the prompt of the first."""
+    made: list[tuple[Edit, str]] = []
+    tokens = -1
+    for _ in range(_ROUNDS):
+        new = next(filter(None, (_round(prompt, phase) for phase in phases)), None)
+        if not new:
+            break
+        edits = [edit for edit, _ in new]
+        after = apply(prompt.text, edits)
+        tokens = prompt.count(prompt.text) if tokens < 0 else tokens
+        left = prompt.count(after)
+        if left >= tokens:
+            break
+        tokens = left
+        made = _composed(made, new)
+        prompt = _Prompt(after, segments_of(after), moved(prompt.protected, edits), prompt.count)
+    names = dict.fromkeys(name for phase in phases for name, _ in phase)
+    steps = ((name, tuple(edit for edit, made_by in made if made_by == name)) for name in names)
+    return [Step(name, edits, is_lossless, name in _RULES) for name, edits in steps if edits]
+
+
+def _round(prompt: _Prompt, steps: Sequence[_Named]) -> list[tuple[Edit, str]]:
+    """Return the edits that the steps find, with their names; what an earlier step changes, a later one leaves."""
+    found: list[tuple[Edit, str]] = []
+    for name, make in steps:
+        taken = joined([*prompt.protected, *((edit.start, edit.end) for edit, _ in found)])
+        starts = [start for start, _ in taken]
+        for span, edits, is_one in make(prompt):
+            free = [edit for edit in edits if not _touches(edit, taken, starts)]
+            if free and (len(free) == len(edits) or not is_one) and prompt.saves(free, span):
+                found += ((edit, name) for edit in free)
+        found.sort()
+    return found
+
+
+def _touches(edit: Edit, spans: Sequence[Span], starts: Sequence[int]) -> bool:
+    at = bisect_left(starts, edit.end)
+    return at > 0 and spans[at - 1][1] > edit.start
+
+
+def _composed(made: Sequence[tuple[Edit, str]], new: Sequence[tuple[Edit, str]]) -> list[tuple[Edit, str]]:
+    """Return the edits of both, by offsets into the prompt that `made` is for."""
+    rebased = rebase([edit for edit, _ in made], [edit for edit, _ in new])
+    gone = {number for each in rebased for number in each.replaced}
+    stay = (entry for number, entry in enumerate(made) if number not in gone)
+    return sorted([*stay, *((each.edit, new[each.number][1]) for each in rebased)])
+
+
+def _each(kinds: frozenset[Kind], make: Callable[[str, int], list[Edit]], *, is_one: bool = False) -> _Maker:
+    """Return a maker that goes through the segments of some kinds."""
+
+    def proposals(prompt: _Prompt) -> Iterator[_Proposal]:
+        for segment in prompt.segments:
+            if segment.kind in kinds and (edits := make(prompt.stretch(segment), segment.body[0])):
+                yield _Proposal(segment.body, edits, is_one)
+
+    return proposals
+
+
+def _each_code(make: Callable[[str, str, Sequence[Span]], list[Edit]]) -> _Maker:
+    def proposals(prompt: _Prompt) -> Iterator[_Proposal]:
+        for segment in prompt.segments:
+            language = "yaml" if segment.kind == "yaml" else segment.language
+            if not language or segment.kind not in {"code", "yaml"}:
+                continue
+            start = segment.body[0]
+            edits = make(prompt.stretch(segment), language, prompt.keeping(segment))
+            if edits:
+                shifted = [Edit(edit.start + start, edit.end + start, edit.text) for edit in edits]
+                yield _Proposal(segment.body, shifted, is_one=True)
+
+    return proposals
+
+
+def _json_tables(prompt: _Prompt) -> Iterator[_Proposal]:
+    for segment in prompt.segments:
+        if segment.kind == "json":
+            for edits in structured.tabled(prompt.stretch(segment), segment.body[0]):
+                yield _Proposal((edits[0].start, edits[-1].end), edits, is_one=True)
+
+
+def _templates(prompt: _Prompt) -> Iterator[_Proposal]:
+    for segment in prompt.segments:
+        if segment.kind in _LINES:
+            for edits in logs.folded(prompt.stretch(segment), segment.body[0]):
+                yield _Proposal(segment.body, edits, is_one=True)
+
+
+def _references(*, preserve_json: bool) -> _Maker:
+    def proposals(prompt: _Prompt) -> Iterator[_Proposal]:
+        for edit in repeats.references(prompt.text, prompt.segments, preserve_json=preserve_json):
+            yield _Proposal((edit.start, edit.end), [edit], is_one=True)
+
+    return proposals
