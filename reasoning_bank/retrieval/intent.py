@@ -27,6 +27,12 @@ _ASKING = re.compile(
     r"|had|am|may)\b",
     re.IGNORECASE,
 )
+# "When I run it, it fails" asks for no time.
+_ASKING_WHEN = re.compile(
+    r"(?:since |until )?when (?:did|do|does|was|were|is|are|will|would|has|have|had|can|could|shall|should)\b"
+    r"|(?:(?:in|on|at|since|until) )?(?:what|which) (?:date|day|week|month|year|time)\b|how long ago\b",
+    re.IGNORECASE,
+)
 _FAILED = re.compile(
     r"traceback \(most recent call last\)|\b(?:error|exception|panic|fatal|segmentation fault|failed)\b\s*[:\[(]"
     r"|\bexit(?:ed with)? (?:code|status) [1-9]|^[ \t]*at \S+ ?\(.{1,200}:\d+",
@@ -44,6 +50,7 @@ class Intent:
         times: stretches of time it names, to look for memories of then.
         entities: files, symbols, people and so on that it names.
         writing: its script, and language where that is plain.
+        asks_when: whether it asks for a time, so that what states one is likely the answer.
         is_complex: whether rules see several questions or much text in it, which a model might take apart.
     """
 
@@ -52,6 +59,7 @@ class Intent:
     times: tuple[TimeRange, ...]
     entities: Entities
     writing: Writing
+    asks_when: bool
     is_complex: bool
 
     def as_json(self) -> dict[str, JsonValue]:
@@ -64,6 +72,7 @@ class Intent:
             "entities": named,
             "script": self.writing.script,
             "language": self.writing.language,
+            "asks_when": self.asks_when,
             "is_complex": self.is_complex,
         }
 
@@ -86,6 +95,7 @@ def read_intent(task: str, *, now: datetime, zone: tzinfo) -> Intent:
         times=time_ranges(_asked(text, line)[:_TIMES_READ], now=now, zone=zone),
         entities=entities,
         writing=writing(line),
+        asks_when=bool(_ASKING_WHEN.match(line)),
         is_complex=_is_complex(text, kind),
     )
 

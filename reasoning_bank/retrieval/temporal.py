@@ -1,13 +1,16 @@
-"""How well memories fit the times a query names: a boost for what happened then, never a filter."""
+"""Time as evidence: what happened when a query says, and what says when, for a query that asks. It never filters."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reasoning_bank.retrieval.fusion import Scores
+from reasoning_bank.retrieval.postings import IntArray, KeyArray, Segment, find
 from reasoning_bank.storage.timestamps import to_seconds
+from reasoning_bank.text.analyser import term_key, words
 from reasoning_bank.text.dates import TimeRange
 
 TEMPORAL_BOOST = 2.0
@@ -16,6 +19,12 @@ have shared their scores.
 
 Dated questions of chats: nDCG@10 .59 without, .61 with .5 or 1, .62 with 2 or 3. Where dates say nothing about what is
 asked, 1.5 harms nothing and 3 costs .02 of these questions.
+"""
+STATED_BOOST = 0.75
+"""Standard deviations that a memory which states a time gains where the query asks for one (`Intent.asks_when`); added
+at the same place.
+
+Questions of chats that ask when: nDCG@10 .74 without, .77 with .5 to 1; order unknown R@10 .86 and .91.
 """
 FALL = 0.5
 """Distance from a range, as a share of its length, at which the fit has fallen to 1/e (.25-1 measure the same)."""
@@ -26,6 +35,11 @@ MOST_FALL_S = 30 * 86_400.0
 _REACH = 8.0
 _MOST_YEARS = 30
 _MICROSECONDS = 1e6
+# Not "today" and "recently", which are said in passing.
+_STATING = (
+    *("yesterday", "tonight", "tomorrow", "ago", "last", "next", "week", "weekend", "month", "year"),
+    *("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
+)
 
 
 def temporal_scores(
@@ -54,6 +68,20 @@ def temporal_scores(
         if valid is not None:
             scores[_held(valid, start, end)] = 1.0
     return scores
+
+
+def rows_stating_times(segments: Sequence[Segment]) -> IntArray:
+    """Rows whose text says when something happens relative to its own date: "yesterday", "two weeks ago".
+
+    Dates themselves tell nothing here: every dated memory is indexed with its own.
+    """
+    return np.unique(find(segments, _stating_keys()).rows).astype(np.int64)
+
+
+@cache
+def _stating_keys() -> KeyArray:
+    terms = {term for word in _STATING for term in words(word)}
+    return np.array(sorted(term_key("word", term) for term in terms), dtype=np.uint64)
 
 
 def _fit(occurred: Scores, start: float, end: float) -> tuple[NDArray[np.intp], Scores]:

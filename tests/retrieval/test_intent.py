@@ -62,8 +62,19 @@ def test_an_intent_is_shown_as_plain_values() -> None:
         "entities": {"people": ["Maria"]},
         "script": "latin",
         "language": "en",
+        "asks_when": False,
         "is_complex": False,
     }
+
+
+@pytest.mark.parametrize("task", ["When did she paint it?", "what year was it?", "In which month is the fair?"])
+def test_a_question_for_a_time_is_seen(task: str) -> None:
+    assert read(task).asks_when
+
+
+@pytest.mark.parametrize("task", ["When I run pytest it hangs", "What did she paint in 2023?", "which weekly report?"])
+def test_other_words_of_time_ask_for_none(task: str) -> None:
+    assert not read(task).asks_when
 
 
 def test_several_questions_or_much_text_are_complex() -> None:

@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning_bank.retrieval.temporal import temporal_scores
+from reasoning_bank.records import MemoryItem
+from reasoning_bank.retrieval.postings import build_segment, unpack_terms
+from reasoning_bank.retrieval.temporal import rows_stating_times, temporal_scores
 from reasoning_bank.storage.timestamps import to_micros, to_seconds
+from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.dates import TimeRange, time_ranges
 
 NOW = datetime(2026, 11, 18, 15, 30, tzinfo=UTC)
@@ -56,6 +59,18 @@ def test_a_memory_that_held_then_fits() -> None:
     until = np.array([to_micros(datetime(2023, 6, 1, tzinfo=UTC)), to_micros(datetime(2023, 4, 1, tzinfo=UTC)), np.inf])
     scores = temporal_scores(times("in May 2023"), moments("", "", ""), valid=(since, until.astype(np.float64)))
     assert scores.tolist() == [1.0, 0.0, 0.0]
+
+
+def test_memories_that_state_a_time_are_found_by_their_words() -> None:
+    items = [
+        MemoryItem("I went to the support group yesterday", actor="Ada", time="2023-05-08"),
+        MemoryItem("It was great", actor="Ada", time="2023-05-08"),
+        MemoryItem("We moved two years ago"),
+        MemoryItem("Today I am fine"),
+    ]
+    segment = build_segment(unpack_terms([analyse(item).packed() for item in items]), 0)
+    assert rows_stating_times((segment,)).tolist() == [0, 2]
+    assert rows_stating_times(()).tolist() == []
 
 
 @given(
