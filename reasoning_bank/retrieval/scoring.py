@@ -144,6 +144,8 @@ def _adjusted(candidate: Candidate, weights: Weights, *, error_match: float, now
         "trust": -weights.trust if memory.item.trust == "low" else 0.0,
     }
     adjustments: dict[Factor, float] = {factor: part for factor, part in parts.items() if part}
+    if not adjustments and not error_match:
+        return candidate
     return replace(candidate, adjustments=adjustments, error_match=error_match)
 
 
