@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from reasoning_bank.records import MemoryItem
 from reasoning_bank.retrieval.postings import build_segment, unpack_terms
-from reasoning_bank.retrieval.temporal import rows_stating_times, temporal_scores
+from reasoning_bank.retrieval.temporal import STATED, rows_stating_times, temporal_scores
 from reasoning_bank.storage.timestamps import to_micros, to_seconds
 from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.dates import TimeRange, time_ranges
@@ -69,7 +69,11 @@ def test_memories_that_state_a_time_are_found_by_their_words() -> None:
         MemoryItem("Today I am fine"),
     ]
     segment = build_segment(unpack_terms([analyse(item).packed() for item in items]), 0)
-    assert rows_stating_times((segment,)).tolist() == [0, 2]
+    stating = rows_stating_times((segment,))
+    assert stating.tolist() == [0, 2]
+    assert temporal_scores((), moments("", "", "", ""), stating=stating).tolist() == [STATED, 0.0, STATED, 0.0]
+    dated = moments("2023-05-08", "2023-05-08", "", "")
+    assert temporal_scores(times("on 8 May 2023"), dated, stating=stating).tolist() == [1.0, 1.0, STATED, 0.0]
     assert rows_stating_times(()).tolist() == []
 
 
