@@ -70,7 +70,7 @@ def _print_categories(sets: Mapping[str, SetFigures]) -> None:
 
 
 def _print_latency(sets: Mapping[str, SetFigures]) -> None:
-    stages = dict.fromkeys(stage for found in sets.values() for stage in found.stages)
+    stages = sorted({stage: None for found in sets.values() for stage in found.stages}, key=lambda s: s == "total")
     rows = [["whole call", *(_times(found.latency) for found in sets.values())]]
     rows += [[stage, *(_times(found.stages.get(stage)) for found in sets.values())] for stage in stages]
     print_table(rows, headers=("stage", *sets))
@@ -88,6 +88,7 @@ def _print_abstention(found: Abstention) -> None:
     _title("Abstention: share of questions answered with something where nothing answers them, at the default floor")
     if found.pairs:
         _print_pairs(found.pairs, lambda pair: _share(pair.injected))
+        click.echo("(a set asked in itself: in other workspaces than the question's own)")
         if found.injected_mean is not None:
             click.echo(f"mean of the pairs between sets: {_share(found.injected_mean)}")
     else:
