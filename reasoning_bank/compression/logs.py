@@ -25,6 +25,8 @@ _SLOT: Final = re.compile(
     r"|\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{8,64}\b|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b)"
     r"|(?P<number>(?<![\w.])-?\d+(?:\.\d+)?(?=[a-zA-Z%]{0,3}\b)|(?<=[=#_/:(\[-])\d+(?:\.\d+)?)"
 )
+_WORDS: Final = re.compile(r"[^\W\d_]{3}.*[^\W\d_]{3}")
+"""What a pattern needs besides its slots: lines of bare values are a table, not events."""
 _SAID: Final = 3
 """Slots of a folded line whose values are told."""
 
@@ -79,8 +81,8 @@ def folded(source: str, start: int = 0) -> list[list[Edit]]:
     """
     patterns: dict[str, list[_Line]] = {}
     for line in _lines(source, start):
-        if line.text.strip() and not _TELLING.search(line.text):
-            patterns.setdefault(_SLOT.sub(_mask, line.text), []).append(line)
+        if not _TELLING.search(line.text) and _WORDS.search(pattern := _SLOT.sub(_mask, line.text)):
+            patterns.setdefault(pattern, []).append(line)
     return [_fold(lines) for lines in patterns.values() if len(lines) >= _FEWEST and _varies(lines)]
 
 
@@ -113,7 +115,7 @@ def _text_end(line: _Line) -> int:
 
 
 def _mask(match: re.Match[str]) -> str:
-    return f"\x00{match.lastgroup}"
+    return f"\x00{(match.lastgroup or '')[:1]}"
 
 
 def _varies(lines: Sequence[_Line]) -> bool:

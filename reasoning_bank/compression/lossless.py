@@ -1,4 +1,4 @@
-"""What makes a prompt shorter and loses nothing: the steps in their order, each kept only where it saves tokens."""
+"""What makes a prompt shorter and loses nothing: the steps in their order, kept where they save tokens."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,12 +7,13 @@ from typing import Final, NamedTuple
 
 from reasoning_bank.compression import blanks, code, logs, repeats, structured
 from reasoning_bank.compression.edits import Edit, Kind, Segment, Span, Step, apply, joined, moved, rebase
-from reasoning_bank.compression.removable import removable_blanks  # noqa: F401 -- for those who still take blanks out by themselves
 from reasoning_bank.compression.segments import segments as segments_of
 
 _ROUNDS: Final = 8
 """Most rounds until nothing changes: a step can make room for another, as a comment that leaves an empty line."""
-_RULES: Final = frozenset({"json_table", "duplicate_lines", "repeated_blocks", "log_templates", "library_frames"})
+REFERENCES: Final = "repeated_blocks"
+"""The step that says of a block that it stands above: what it points at has to stay."""
+_RULES: Final = frozenset({"json_table", "duplicate_lines", REFERENCES, "log_templates", "library_frames"})
 """Steps whose result a reader needs a rule for."""
 _TEXT: Final[frozenset[Kind]] = frozenset({"prose", "chat", "memories", "instruction", "log", "trace"})
 _LINES: Final[frozenset[Kind]] = frozenset({"log", "trace"})
@@ -35,11 +36,12 @@ class _Prompt:
         start, end = segment.body
         return [(first - start, last - start) for first, last in self.protected if first < end and start < last]
 
-    def saves(self, edits: Sequence[Edit], span: Span) -> bool:
-        """Return whether edits within a span make it fewer tokens."""
+    def saves(self, edits: Sequence[Edit], span: Span, *, shorter: bool) -> bool:
+        """Return whether edits within a span make it fewer tokens, or as many for fewer characters."""
         before = self.text[slice(*span)]
         after = apply(before, (Edit(edit.start - span[0], edit.end - span[0], edit.text) for edit in edits))
-        return self.count(after) < self.count(before)
+        saved = self.count(before) - self.count(after)
+        return saved > 0 or (shorter and saved == 0 and len(after) < len(before))
 
 
 class _Proposal(NamedTuple):
@@ -93,7 +95,7 @@ def lossless_steps(
         _Named("duplicate_lines", _each(_LINES, logs.counted)),
     ]
     # References quote what stands above: they come when it no longer changes.
-    again = [_Named("repeated_blocks", _references(preserve_json=preserve_json))]
+    again = [_Named(REFERENCES, _references(preserve_json=preserve_json))]
     return _settled(_Prompt(text, segments, protected, count), [form, again], is_lossless=True)
 
 
@@ -124,7 +126,7 @@ def _settled(prompt: _Prompt, phases: Sequence[Sequence[_Named]], *, is_lossless
         after = apply(prompt.text, edits)
         tokens = prompt.count(prompt.text) if tokens < 0 else tokens
         left = prompt.count(after)
-        if left >= tokens:
+        if (left, len(after)) >= (tokens, len(prompt.text)):
             break
         tokens = left
         made = _composed(made, new)
@@ -137,15 +139,18 @@ def _settled(prompt: _Prompt, phases: Sequence[Sequence[_Named]], *, is_lossless
 def _round(prompt: _Prompt, steps: Sequence[_Named]) -> list[tuple[Edit, str]]:
     """Return the edits that the steps find, with their names; what an earlier step changes, a later one leaves."""
     found: list[tuple[Edit, str]] = []
+    taken, starts = list(prompt.protected), [start for start, _ in prompt.protected]
     for name, make in steps:
-        taken = joined([*prompt.protected, *((edit.start, edit.end) for edit, _ in found)])
-        starts = [start for start, _ in taken]
+        before = len(found)
         for span, edits, is_one in make(prompt):
             free = [edit for edit in edits if not _touches(edit, taken, starts)]
-            if free and (len(free) == len(edits) or not is_one) and prompt.saves(free, span):
+            whole = len(free) == len(edits) or not is_one
+            if free and whole and prompt.saves(free, span, shorter=name not in _RULES):
                 found += ((edit, name) for edit in free)
-        found.sort()
-    return found
+        if len(found) > before:
+            taken = joined([*prompt.protected, *((edit.start, edit.end) for edit, _ in found)])
+            starts = [start for start, _ in taken]
+    return sorted(found)
 
 
 def _touches(edit: Edit, spans: Sequence[Span], starts: Sequence[int]) -> bool:
@@ -155,6 +160,8 @@ def _touches(edit: Edit, spans: Sequence[Span], starts: Sequence[int]) -> bool:
 
 def _composed(made: Sequence[tuple[Edit, str]], new: Sequence[tuple[Edit, str]]) -> list[tuple[Edit, str]]:
     """Return the edits of both, by offsets into the prompt that `made` is for."""
+    if not made:
+        return list(new)
     rebased = rebase([edit for edit, _ in made], [edit for edit, _ in new])
     gone = {number for each in rebased for number in each.replaced}
     stay = (entry for number, entry in enumerate(made) if number not in gone)

@@ -19,7 +19,7 @@ MOST_LITERALS: Final = 100
 _OPEN: Final = "<keep>"
 _CLOSE: Final = "</keep>"
 _OVERLAPPING: Final = 64
-_MOST_SECONDS: Final = 5.0
+_MOST_SECONDS: Final = 2.0
 """One search takes time by the length of the prompt, but a pattern may start one at every character."""
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 

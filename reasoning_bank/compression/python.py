@@ -124,4 +124,5 @@ def _complete(source: str) -> str:
 
 def _is_indented(source: str) -> bool:
     """Return whether the first line that is not empty begins with a blank."""
-    return source.lstrip("\r\n")[:1] in {" ", "\t"}
+    first = source.lstrip(" \t\r\n\f")
+    return bool(first) and source[: len(source) - len(first)][-1:] in {" ", "\t"}

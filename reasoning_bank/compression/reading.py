@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 
 from reasoning_bank.compression.edits import Span
 
-LARGEST_CODE: Final = 1_000_000
-"""Characters of code that is still parsed: a syntax tree takes a hundred times the memory of its text."""
+LARGEST_CODE: Final = 400_000
+"""Characters of code that is still parsed: a megabyte takes half a minute, and a hundred times its memory."""
 KEPT_COMMENT: Final = re.compile(
     r"^(?:#!|\W*(?:type:|noqa|pragma|nolint|eslint|prettier|ts-|@ts-|jshint|istanbul|go:|\+build|export |line )"
     r"|\W*(?:fmt:|ruff|pylint|mypy|pyright|isort|bandit|nosec|spdx|todo|fixme|hack|xxx|-\*-|coding[:=]|shellcheck)"

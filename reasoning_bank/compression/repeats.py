@@ -1,14 +1,18 @@
 """Blocks that a prompt says again: the second time a line says where they stood."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from reasoning_bank.compression.edits import Edit, Kind, Segment
+from reasoning_bank.compression.edits import Edit, Kind, Segment, Span
 
-_SHORTEST: Final = 120
+_SHORTEST: Final = 60
 """Characters of a block that is worth a reference."""
 _QUOTES: Final = (24, 48, 96)
 """Characters of the beginning of a block that a reference quotes: as few as tell it from all that stands before."""
+_TELLING: Final = re.compile(r"(?:[^\W_][\W_]*){8}")
+"""What a quote needs: a ruler of dashes finds nothing."""
+_REFERENCE: Final = re.compile(r"^\[the (?:line|\d+ lines) above from \"", re.MULTILINE)
 _MOST_PLACES: Final = 500
 """Different blocks that are referred to: for each, its beginning is looked for in all that stands before it."""
 _BY_LINES: Final[frozenset[Kind]] = frozenset({"prose", "log", "trace", "chat", "memories"})
@@ -27,13 +31,16 @@ def references(text: str, segments: Sequence[Segment], *, preserve_json: bool) -
     """Return the edits that put a reference in the place of each block that stood before, word by word.
 
     A reference says how many lines the block has and quotes how it begins: the first place in the text with the quote
-    is the first line of the block. Code and data go as a whole or not at all, instructions never.
+    is the first line of the block. Code and data go as a whole or not at all, instructions never. A text that has
+    references gets no more: new ones could change the lines that the old ones count.
 
     Args:
         text: the prompt.
         segments: its segments.
         preserve_json: JSON stays, since something will parse it.
     """
+    if _REFERENCE.search(text):
+        return []
     finder = _Finder(text, list(_units(text, segments, preserve_json=preserve_json)))
     edits: list[Edit] = []
     at = 0
@@ -51,16 +58,29 @@ def references(text: str, segments: Sequence[Segment], *, preserve_json: bool) -
 def _units(text: str, segments: Sequence[Segment], *, preserve_json: bool) -> Iterator[_Unit]:
     for segment in segments:
         stays = segment.is_protected or segment.kind == "instruction" or (segment.kind == "json" and preserve_json)
-        if stays or segment.is_fenced or segment.kind not in _BY_LINES:
-            whole = text[segment.start : segment.end].rstrip()
-            yield _Unit(segment.start, segment.end, "" if stays else whole, whole.count("\n") + 1)
-            continue
-        at = segment.start
-        for line in text[segment.start : segment.end].split("\n"):
-            end = min(at + len(line) + 1, segment.end)
-            if at < end:
-                yield _Unit(at, end, line.rstrip(), 1)
-            at = end
+        if stays or (segment.kind not in _BY_LINES and not segment.is_fenced):
+            yield _whole(text, (segment.start, segment.end), stays=stays)
+        elif segment.is_fenced:
+            first, last = segment.body
+            yield _whole(text, (segment.start, first), stays=True)
+            yield _whole(text, (first, last), stays=False)
+            yield _whole(text, (last, segment.end), stays=True)
+        else:
+            yield from _lines(text, segment)
+
+
+def _whole(text: str, span: Span, *, stays: bool) -> _Unit:
+    whole = text[slice(*span)].rstrip()
+    return _Unit(*span, "" if stays else whole, whole.count("\n") + 1)
+
+
+def _lines(text: str, segment: Segment) -> Iterator[_Unit]:
+    at = segment.start
+    for line in text[segment.start : segment.end].split("\n"):
+        end = min(at + len(line) + 1, segment.end)
+        if at < end:
+            yield _Unit(at, end, line.rstrip(), 1)
+        at = end
 
 
 class _Finder:
@@ -111,6 +131,6 @@ class _Finder:
         line = unit.text.lstrip().split("\n", 1)[0]
         for length in _QUOTES:
             quote = line[:length].rstrip()
-            if unit.start <= self._text.find(quote) < unit.end:
+            if _TELLING.search(quote) and unit.start <= self._text.find(quote) < unit.end:
                 return quote
         return ""

@@ -17,6 +17,8 @@ _TOKEN: Final = re.compile(
     r'(?P<text>"(?:[^"\\]|\\.)*")|(?P<open>[{\[])|(?P<close>[}\]])|(?P<mark>[,:])'
     r"|(?P<blank>[ \t\n\r]+)|(?P<word>[-+.\w]+)"
 )
+_BLANK_OR_TEXT: Final = re.compile(r'"[^"\\]*(?:"|(?P<escaped>(?:\\.[^"\\]*)+"))|(?P<blank>[ \t\n\r]+)')
+_BLANKS: Final = re.compile(r"[ \t\n\r]*")
 # A pair of halves, or one character; halves alone, controls and what is not printed keep their escapes.
 _ESCAPE: Final = re.compile(
     r"\\(?:(?P<slash>/)|u(?P<high>[dD][89abAB]\w\w)\\u(?P<low>[dD][c-fC-F]\w\w)|u(?P<code>\w{4})|[^u/])"
@@ -47,18 +49,18 @@ def minified(source: str, start: int = 0) -> list[Edit]:
     Returns:
         None at all where the text is not JSON, or would not be equal by value.
     """
-    before = _values(source)
-    if before is None:
+    values = _values(source)
+    if not values:
         return []
     edits: list[Edit] = []
-    depth = 0
-    for token in _tokens(source):
-        depth += (token.kind == "open") - (token.kind == "close")
-        if token.kind == "blank" and depth:
-            edits.append(Edit(token.start, token.end, ""))
-        elif token.kind == "text":
-            edits += _unescaped(source, token)
-    return _shifted(edits, start) if edits and _values(apply(source, edits)) == before else []
+    for _, span in values:
+        for match in _BLANK_OR_TEXT.finditer(source, *span):
+            if match.lastgroup == "blank":
+                edits.append(Edit(*match.span(), ""))
+            elif match.lastgroup == "escaped":
+                edits += _unescaped(source, match.span())
+    after = _values(apply(source, edits)) if edits else []
+    return _shifted(edits, start) if [value for value, _ in after] == [value for value, _ in values] else []
 
 
 def tabled(source: str, start: int = 0) -> list[list[Edit]]:
@@ -66,7 +68,7 @@ def tabled(source: str, start: int = 0) -> list[list[Edit]]:
 
     The result is JSON of another shape: whoever reads it needs to know the rule. What is in the rows stays.
     """
-    if _values(source) is None:
+    if not _values(source):
         return []
     tokens = [token for token in _tokens(source) if token.kind != "blank"]
     ends = _ends(tokens)
@@ -110,36 +112,35 @@ def _shifted(edits: Sequence[Edit], by: int) -> list[Edit]:
     return [Edit(edit.start + by, edit.end + by, edit.text) for edit in edits]
 
 
-def _values(source: str) -> list[Any] | None:
-    """Return all values with what a plain parse would hide: repeated keys, digits as they stand; None for no JSON."""
+def _values(source: str) -> list[tuple[Any, Span]]:
+    """Return values with what a plain parse hides, repeated keys and all digits, and where they stand; [] if broken."""
     decoder = json.JSONDecoder(
         object_pairs_hook=lambda pairs: ("object", pairs),
         parse_int=lambda digits: ("number", digits),
         parse_float=lambda digits: ("number", digits),
         parse_constant=lambda name: ("constant", name),
     )
-    found: list[Any] = []
-    at = len(source) - len(source.lstrip(" \t\r\n"))
+    found: list[tuple[Any, Span]] = []
+    at = _blanks_end(source, 0)
     try:
         while at < len(source):
-            value, at = decoder.raw_decode(source, at)
-            found.append(value)
-            rest = source.find("\n", at)
-            blank = source[at : rest if rest >= 0 else len(source)]
-            if blank.strip(" \t\r"):
-                return None
-            while at < len(source) and source[at] in " \t\r\n":
-                at += 1
+            value, end = decoder.raw_decode(source, at)
+            found.append((value, (at, end)))
+            at = _blanks_end(source, end)
+            if at < len(source) and "\n" not in source[end:at]:
+                return []
     except (ValueError, RecursionError):
-        return None
-    return found or None
+        return []
+    return found
 
 
-def _unescaped(source: str, token: _Token) -> Iterator[Edit]:
-    at = source.find("\\", token.start, token.end)
-    if at < 0:
-        return
-    for match in _ESCAPE.finditer(source, at, token.end - 1):
+def _blanks_end(source: str, at: int) -> int:
+    blanks = _BLANKS.match(source, at)
+    return blanks.end() if blanks else at
+
+
+def _unescaped(source: str, span: Span) -> Iterator[Edit]:
+    for match in _ESCAPE.finditer(source, source.find("\\", *span), span[1] - 1):
         plain = _plain(match)
         if plain:
             yield Edit(*match.span(), plain)
