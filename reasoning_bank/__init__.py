@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reasoning_bank.bank import ReasoningBank as ReasoningBank
     from reasoning_bank.cache.memory import MemoryCache as MemoryCache
+    from reasoning_bank.compressing import compress as compress
     from reasoning_bank.compression.compressor import PromptCompressor as PromptCompressor
+    from reasoning_bank.compression.results import Compression as Compression
     from reasoning_bank.embeddings.batching import BatchEmbeddingGenerator as BatchEmbeddingGenerator
     from reasoning_bank.embeddings.embedder import Embedder as Embedder
     from reasoning_bank.errors import ReasoningBankError as ReasoningBankError
     from reasoning_bank.monitoring.metrics import PerformanceMonitor as PerformanceMonitor
-    from reasoning_bank.records import Compression as Compression
     from reasoning_bank.records import Memory as Memory
     from reasoning_bank.records import MemoryItem as MemoryItem
     from reasoning_bank.records import NewTrace as NewTrace
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BatchEmbeddingGenerator": "reasoning_bank.embeddings.batching",
     "ChromaDBAdapter": "reasoning_bank.vectors.chroma",
-    "Compression": "reasoning_bank.records",
+    "Compression": "reasoning_bank.compression.results",
     "Embedder": "reasoning_bank.embeddings.embedder",
     "Memory": "reasoning_bank.records",
     "MemoryCache": "reasoning_bank.cache.memory",
@@ -46,6 +47,7 @@ _HOMES = {
     "Settings": "reasoning_bank.settings",
     "StoreResult": "reasoning_bank.records",
     "Trace": "reasoning_bank.records",
+    "compress": "reasoning_bank.compressing",
     "load_settings": "reasoning_bank.settings",
 }
 
@@ -68,6 +70,7 @@ __all__ = [
     "Settings",
     "StoreResult",
     "Trace",
+    "compress",
     "load_settings",
 ]
 

@@ -11,18 +11,19 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar, Unpack
 
 import anyio
 import anyio.to_thread
 
 from reasoning_bank import diagnosis, reports
+from reasoning_bank.compression.results import Compression, CompressionOptions
+from reasoning_bank.compression.threaded import Report
 from reasoning_bank.diagnosis import Check
 from reasoning_bank.errors import BusyError, InputError, NotFoundError, StorageError
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.opening import Clockwork, Rooms, clockwork, open_rooms
 from reasoning_bank.records import (
-    Compression,
     Counters,
     Genealogy,
     ImportedTrace,
@@ -229,21 +230,12 @@ class ReasoningBank:
         return found
 
     async def compress(
-        self,
-        prompt: str,
-        *,
-        max_tokens: int | None = None,
-        ratio: float | None = None,
-        query: str | None = None,
-        preserve: Sequence[str] = (),
+        self, prompt: str, *, report: Report | None = None, **options: Unpack[CompressionOptions]
     ) -> Compression:
-        """A prompt in fewer tokens, within both bounds; raises InputError."""
+        """A prompt in fewer tokens, within both bounds; `report` is told the share done. Raises InputError."""
         required_text(prompt, "prompt")
-        work = partial(
-            self.rooms.compressor.compress, max_tokens=max_tokens, ratio=ratio, query=query, preserve=preserve
-        )
         with self.monitor.measure("compress_prompt"):
-            return await anyio.to_thread.run_sync(work, prompt, abandon_on_cancel=True)
+            return await self.rooms.compressor.compress(prompt, report=report, **options)
 
     def count_tokens(self, text: str) -> int:
         """How many tokens a text takes; see `settings.compression.tokenizer`."""

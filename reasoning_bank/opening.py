@@ -23,9 +23,10 @@ from reasoning_bank.background.tasks import Guarded
 from reasoning_bank.background.worker import Handler, OutboxWorker
 from reasoning_bank.cache.memory import MemoryCache
 from reasoning_bank.compression.compressor import PromptCompressor
+from reasoning_bank.compression.threaded import ThreadedCompressor
 from reasoning_bank.embeddings.backends import EmbedderChoice, open_embedder, reopen_embedder
 from reasoning_bank.embeddings.switch import ModelSwitch, RunningModel
-from reasoning_bank.errors import ConfigError, ModelUnavailableError
+from reasoning_bank.errors import ConfigError, InputError, ModelUnavailableError
 from reasoning_bank.learning.admission import Limits
 from reasoning_bank.learning.editing import MemoryEditor
 from reasoning_bank.learning.recording import EMBED, TraceRecorder
@@ -91,7 +92,7 @@ class Rooms:
     indexer: Indexer | None
     tokens: TokenCounter
     count_tokens: Callable[[str], int]
-    compressor: PromptCompressor
+    compressor: ThreadedCompressor
     caches: RetrievalCaches
 
     @cached_property
@@ -124,7 +125,7 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
     models = await stack.enter_async_context(
         ModelSwitch(database, model, reopen=reopen, now=clock.now, owner=owner, poll_s=settings.background.poll_s)
     )
-    tokens = await anyio.to_thread.run_sync(counter, settings.compression.tokenizer, assets.directory)
+    tokens = await anyio.to_thread.run_sync(token_counter, settings, assets)
     count_tokens = counting(tokens)
     index = _index(settings)
     indexer = _indexer(settings, database, index, clock) if index is not None else None
@@ -149,7 +150,11 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         indexer=indexer,
         tokens=tokens,
         count_tokens=count_tokens,
-        compressor=_compressor(settings, tokens),
+        compressor=ThreadedCompressor(
+            prompt_compressor(settings, tokens),
+            model=lambda: models.serving if settings.compression.meaning else None,
+            model_wait_s=settings.embeddings.query_wait_ms / 1000,
+        ),
         caches=caches,
     )
     for task in rooms.tasks:
@@ -168,10 +173,23 @@ def _caches(settings: Settings) -> RetrievalCaches:
     )
 
 
-def _compressor(settings: Settings, tokens: TokenCounter) -> PromptCompressor:
+def token_counter(settings: Settings, assets: Assets) -> TokenCounter:
+    """What counts tokens as the settings say; raises ConfigError for a tokenizer nobody knows."""
+    try:
+        return counter(settings.compression.tokenizer, assets.directory)
+    except InputError as error:
+        raise ConfigError(f"compression.tokenizer: {error}") from error
+
+
+def prompt_compressor(settings: Settings, tokens: TokenCounter) -> PromptCompressor:
+    """The compressor as the settings say."""
     chosen = settings.compression
     return PromptCompressor(
-        chosen.max_tokens, chosen.ratio, tokenizer=tokens, truncation_head_ratio=chosen.truncation_head_ratio
+        chosen.max_tokens,
+        chosen.ratio,
+        tokenizer=tokens,
+        truncation_head_ratio=chosen.truncation_head_ratio,
+        on_overflow=chosen.on_overflow,
     )
 
 
@@ -210,9 +228,10 @@ def counting(tokens: TokenCounter) -> Callable[[str], int]:
     return lambda text: exact(text) if tokens.ready else estimate(text)
 
 
-def _configured_model(settings: Settings, assets: Assets) -> RunningModel:
+def embedder_choice(settings: Settings) -> EmbedderChoice:
+    """What the settings say about embedding."""
     chosen = settings.embeddings
-    choice = EmbedderChoice(
+    return EmbedderChoice(
         backend=chosen.backend,
         model=chosen.model,
         precision=chosen.precision,
@@ -223,13 +242,16 @@ def _configured_model(settings: Settings, assets: Assets) -> RunningModel:
         allow_download=settings.assets.allow_download,
     )
 
+
+def _configured_model(settings: Settings, assets: Assets) -> RunningModel:
+    chosen = settings.embeddings
+
     def obtain(progress: ProgressCallback) -> object:
         return assets.install([MINILM], progress=progress)
 
     may_fetch = chosen.backend == "onnx" and settings.assets.allow_download
-    return RunningModel(
-        open_embedder(choice, assets), batch_size=chosen.batch_size, obtain=obtain if may_fetch else None
-    )
+    embedder = open_embedder(embedder_choice(settings), assets)
+    return RunningModel(embedder, batch_size=chosen.batch_size, obtain=obtain if may_fetch else None)
 
 
 def embedding_handler(models: ModelSwitch, indexer: Indexer | None) -> Handler:

@@ -357,25 +357,3 @@ class NewToken:
 
     id: str
     secret: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class CompressionStep:
-    """One step of a compression and the tokens it saved."""
-
-    name: str
-    tokens_saved: int
-
-
-@dataclass(frozen=True, slots=True)
-class Compression:
-    """A compressed prompt; `kept` are [start, end) character offsets into the input."""
-
-    text: str
-    tokens_before: int
-    tokens_after: int
-    tokenizer: str
-    exact: bool
-    lossless: bool
-    steps: tuple[CompressionStep, ...]
-    kept: tuple[tuple[int, int], ...]

@@ -1,22 +1,49 @@
-"""A prompt within a token budget: blanks first, then whole units, and a mark where something was cut."""
+"""A prompt within a token budget: what loses nothing first, then whole units, and a mark where something was cut."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final, Unpack
 
-from reasoning_bank.compression.cutting import Plan, apart_from, occurrences, plan
-from reasoning_bank.compression.lossless import removable_blanks
+from reasoning_bank.compression.edits import Edit, Segment, Span, Step, merge
+from reasoning_bank.compression.extraction import Extraction, Selection
+from reasoning_bank.compression.lossless import REFERENCES, lossless_steps, lossy_steps
 from reasoning_bank.compression.pieces import Pieces
+from reasoning_bank.compression.protect import protected
+from reasoning_bank.compression.question import own_question
+from reasoning_bank.compression.relevance import Encode
+from reasoning_bank.compression.results import (
+    Compression,
+    CompressionOptions,
+    CompressionSegment,
+    CompressionStep,
+    OnOverflow,
+)
+from reasoning_bank.compression.segments import segments
 from reasoning_bank.errors import InputError
-from reasoning_bank.records import Compression, CompressionStep
 from reasoning_bank.text.tokens import TokenCounter
 
-MOST_LITERALS: Final = 100
-"""Literals a call may preserve: each is looked for in the whole prompt, which may have megabytes."""
+_LOSSLESS_DONE: Final = 0.3
 
-_ROUNDS: Final = 16
-# A result this close to its budget is not tried to be filled further.
-_UNUSED_SHARE: Final = 0.01
+Progress = Callable[[float], object]
+"""Called between two steps with the share done, 0..1; an exception it raises ends the work."""
+
+
+def _no_progress(_: float) -> None:
+    """Nobody wants to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One call's options, checked."""
+
+    max_tokens: int
+    ratio: float
+    query: str | None
+    preserve: tuple[str, ...]
+    preserve_json: bool
+    drop_docstrings: bool
+    on_overflow: OnOverflow
 
 
 class PromptCompressor:
@@ -26,7 +53,8 @@ class PromptCompressor:
         max_tokens: most tokens a result may have, unless a call says otherwise; at least 1.
         compression_ratio: most tokens a result may have as a share of the input's, in (0, 1].
         tokenizer: counts the tokens.
-        truncation_head_ratio: share of the budget that the beginning gets when the middle is cut, in [0, 1].
+        truncation_head_ratio: share of the budget that the beginning gets when protected parts are cut, in [0, 1].
+        on_overflow: what is done when the protected parts alone are over the budget.
 
     Raises:
         InputError: a number is out of its range.
@@ -39,12 +67,12 @@ class PromptCompressor:
         *,
         tokenizer: TokenCounter,
         truncation_head_ratio: float = 0.6,
+        on_overflow: OnOverflow = "truncate",
     ) -> None:
-        _check(max_tokens, compression_ratio)
         if not 0 <= truncation_head_ratio <= 1:
             raise InputError(f"truncation_head_ratio is {truncation_head_ratio!r}: send a number from 0 to 1")
-        self._max_tokens = max_tokens
-        self._ratio = compression_ratio
+        self._defaults = _Wanted(max_tokens, compression_ratio, None, (), True, False, on_overflow)
+        _check(self._defaults)
         self._tokenizer = tokenizer
         self._head_ratio = truncation_head_ratio
 
@@ -52,47 +80,63 @@ class PromptCompressor:
         self,
         prompt: str,
         *,
-        max_tokens: int | None = None,
-        ratio: float | None = None,
-        query: str | None = None,
-        preserve: Sequence[str] = (),
+        encode: Encode | None = None,
+        progress: Progress = _no_progress,
+        **options: Unpack[CompressionOptions],
     ) -> Compression:
         """Return the prompt in at most min(max_tokens, ratio x its tokens) tokens, one at the least.
 
-        Trailing blanks and runs of empty lines outside code go first. When that is not enough, whole units (lines,
-        sentences, fence lines with their fence) are kept: from both ends, or, with a query, those that share its words;
-        every gap is marked. Words, numbers, addresses and code tokens are never cut. Deterministic, and idempotent at
-        the same absolute target (`max_tokens` of the first result, ratio 1).
+        What loses nothing is done always: blanks, the layout of JSON, comments, repeats. When that is not enough, logs
+        and stack traces are folded, and then whole units (sentences, chat turns, blocks of code, lines) are kept: those
+        that have to do with the query, else with the prompt's own question, else with what it is about. Every gap is
+        marked. Words, numbers, addresses and code tokens are never cut. Deterministic, and idempotent at the same
+        absolute target (`max_tokens` of the first result, ratio 1).
 
         Args:
             prompt: the text to compress.
-            max_tokens: overrides the compressor's own; may be above the input's tokens.
-            ratio: overrides the compressor's own.
-            query: what the prompt will be asked.
-            preserve: literals that stay wherever they occur, with the words around their ends.
+            encode: the embedding model, asked for the meaning of at most 129 short texts; None goes by words alone.
+            progress: called between two steps.
+            options: see `CompressionOptions`.
 
         Raises:
-            InputError: the prompt is empty, a number is out of its range, there are more literals than
-                `MOST_LITERALS`, or what must be preserved is over budget.
+            InputError: the prompt is empty, an option is out of its range, or on_overflow is "error" and what is
+                protected is over budget; the text says what to send.
         """
-        most = self._max_tokens if max_tokens is None else max_tokens
-        share = self._ratio if ratio is None else ratio
-        _check(most, share)
+        wanted = self._wanted(options)
         if not prompt.strip():
             raise InputError("prompt is empty: send the text to compress")
-        if len(preserve) > MOST_LITERALS:
-            raise InputError(f"preserve has {len(preserve)} literals, the limit is {MOST_LITERALS}: send fewer")
         before = self._tokenizer.count(prompt)
-        budget = max(min(most, int(share * before)), 1)
-        run = _Run(self._tokenizer, prompt, before, budget, tuple(preserve))
-        return run.result(query=query if query and query.strip() else None, head_ratio=self._head_ratio)
+        budget = max(min(wanted.max_tokens, int(wanted.ratio * before)), 1)
+        # Steps that change nothing leave a text whose segments are known.
+        known = lru_cache(maxsize=2)(segments)
+        run = _Run(self._tokenizer, prompt, before, budget, wanted, progress, known)
+        return run.result(encode, self._head_ratio)
+
+    def _wanted(self, options: CompressionOptions) -> _Wanted:
+        given = {name: value for name, value in options.items() if value is not None}
+        given["preserve"] = tuple(options.get("preserve", ()))
+        query = (options.get("query") or "").strip()
+        wanted = replace(self._defaults, **{**given, "query": query or None})
+        _check(wanted)
+        return wanted
 
 
-def _check(max_tokens: int, ratio: float) -> None:
-    if max_tokens < 1:
-        raise InputError(f"max_tokens is {max_tokens!r}: send 1 or more")
-    if not 0 < ratio <= 1:
-        raise InputError(f"ratio is {ratio!r}: send a number above 0 and at most 1")
+def _check(wanted: _Wanted) -> None:
+    if wanted.max_tokens < 1:
+        raise InputError(f"max_tokens is {wanted.max_tokens!r}: send 1 or more")
+    if not 0 < wanted.ratio <= 1:
+        raise InputError(f"ratio is {wanted.ratio!r}: send a number above 0 and at most 1")
+    if wanted.on_overflow not in {"truncate", "error"}:
+        raise InputError(f"on_overflow is {wanted.on_overflow!r}: send 'truncate' or 'error'")
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """How far a run is."""
+
+    pieces: Pieces
+    tokens: int
+    steps: tuple[CompressionStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,80 +147,129 @@ class _Run:
     prompt: str
     before: int
     budget: int
-    preserve: tuple[str, ...]
+    wanted: _Wanted
+    progress: Progress
+    segments: Callable[[str], tuple[Segment, ...]]
 
-    def result(self, *, query: str | None, head_ratio: float) -> Compression:
-        pieces, tokens, steps = self._without_blanks()
-        lossless = tokens <= self.budget
-        if not lossless:
-            pieces, after = self._cut(pieces, tokens, query=query, head_ratio=head_ratio)
-            steps.append(CompressionStep("units_by_query" if query else "middle", tokens - after))
-            tokens = after
+    def result(self, encode: Encode | None, head_ratio: float) -> Compression:
+        found = self.segments(self.prompt)
+        state = self._lean(_State(Pieces.whole(self.prompt), self.before))
+        self.progress(_LOSSLESS_DONE)
+        if state.tokens > self.budget:
+            state = self._lean(self._folded(state))
+        question: str | None = None
+        is_degraded = False
+        if state.tokens > self.budget:
+            # What a reference points at could be cut: repeats stay, and are the first to go.
+            state = self._folded(self._lean(_State(Pieces.whole(self.prompt), self.before), references=False))
+            question = self.wanted.query or own_question(self.prompt, found)
+            selection = self._extraction(state, found, head_ratio).selection(question, encode)
+            state, is_degraded = self._lean(self._cut(state, selection)), selection.is_degraded
+        self.progress(1.0)
+        return self._answer(state, found, question=question, is_degraded=is_degraded)
+
+    def _lean(self, state: _State, *, references: bool = True) -> _State:
+        """Do all that loses nothing; a cut can make room for it too."""
+        text = state.pieces.text
+        steps = lossless_steps(
+            text,
+            self.segments(text),
+            protected(text, self.wanted.preserve),
+            preserve_json=self.wanted.preserve_json,
+            docstrings=self.wanted.drop_docstrings,
+            count=self.tokenizer.count,
+        )
+        return self._with(state, [step for step in steps if references or step.name != REFERENCES], until=0)
+
+    def _folded(self, state: _State) -> _State:
+        """Fold what repeats with other numbers, and what libraries say, as far as the budget asks."""
+        text = state.pieces.text
+        preserved = protected(text, self.wanted.preserve)
+        steps = lossy_steps(text, self.segments(text), preserved, count=self.tokenizer.count)
+        return self._with(state, steps, until=self.budget)
+
+    def _with(self, state: _State, steps: Iterable[Step], *, until: int) -> _State:
+        """Make the edits of the steps that save tokens, one step after the other, until so few tokens are left."""
+        whole = state.pieces
+        edits: Sequence[Edit] = ()
+        for step in steps:
+            self.progress(_LOSSLESS_DONE)
+            merged = merge(edits, step.edits)
+            pieces = whole.edited(merged)
+            tokens = self.tokenizer.count(pieces.text)
+            if tokens < state.tokens:
+                edits = merged
+                state = _State(pieces, tokens, _counted(state.steps, step, state.tokens - tokens))
+            if state.tokens <= until:
+                break
+        return state
+
+    def _extraction(self, state: _State, found: Sequence[Segment], head_ratio: float) -> Extraction:
+        text = state.pieces.text
+        return Extraction(
+            state.pieces,
+            state.tokens,
+            tuple(_now(state.pieces, found)),
+            tuple(protected(text, self.wanted.preserve)),
+            count=self.tokenizer.count,
+            budget=self.budget,
+            head_ratio=head_ratio,
+            progress=self.progress,
+        )
+
+    def _cut(self, state: _State, selection: Selection) -> _State:
+        if selection.is_truncated and self.wanted.on_overflow == "error":
+            raise InputError(
+                f"what is protected takes {selection.protected_tokens} tokens, the budget is {self.budget} of"
+                f" {self.before}: raise max_tokens or ratio, or preserve less"
+            )
+        step = CompressionStep(selection.name, state.tokens - selection.tokens, lossless=False)
+        return _State(selection.pieces, selection.tokens, (*state.steps, step))
+
+    def _answer(
+        self, state: _State, found: Sequence[Segment], *, question: str | None, is_degraded: bool
+    ) -> Compression:
+        spans = state.pieces.spans
         return Compression(
-            text=pieces.text,
+            text=state.pieces.text,
             tokens_before=self.before,
-            tokens_after=tokens,
+            tokens_after=state.tokens,
             tokenizer=self.tokenizer.name,
             exact=self.tokenizer.exact,
-            lossless=lossless,
-            steps=tuple(steps),
-            kept=pieces.spans,
+            lossless=all(step.lossless for step in state.steps),
+            steps=state.steps,
+            kept=spans,
+            segments=tuple(_shares(found, spans)),
+            degraded=("semantic",) if is_degraded else (),
+            question=question,
+            error=self.tokenizer.error,
         )
 
-    def _without_blanks(self) -> tuple[Pieces, int, list[CompressionStep]]:
-        """Take out the blanks that carry no meaning, all of them or, where that costs tokens, none."""
-        whole = Pieces.whole(self.prompt)
-        blanks = removable_blanks(self.prompt)
-        protected = occurrences(self.prompt, self.preserve)
-        trailing, empty = apart_from(blanks.trailing, protected), apart_from(blanks.empty_lines, protected)
-        if not trailing and not empty:
-            return whole, self.before, []
-        lean = whole.without(sorted([*trailing, *empty]))
-        tokens = self.tokenizer.count(lean.text)
-        if tokens > self.before:
-            return whole, self.before, []
-        if not empty:
-            return lean, tokens, [CompressionStep("trailing_blanks", self.before - tokens)]
-        between = self.tokenizer.count(whole.without(trailing).text) if trailing else self.before
-        steps = [CompressionStep("trailing_blanks", self.before - between)] if trailing else []
-        return lean, tokens, [*steps, CompressionStep("empty_lines", between - tokens)]
 
-    def _cut(self, pieces: Pieces, tokens: int, *, query: str | None, head_ratio: float) -> tuple[Pieces, int]:
-        """Keep the units that fit, by trial: the tokens of joined units do not simply add up."""
-        cutting = plan(
-            pieces,
-            count=self.tokenizer.count,
-            tokens=tokens,
-            budget=self.budget,
-            query=query,
-            head_ratio=head_ratio,
-            preserve=self.preserve,
-        )
-        best = self._least(cutting)
-        target = self.budget
-        for _ in range(_ROUNDS):
-            cut = cutting.within(target)
-            tokens = self.tokenizer.count(cut.text)
-            if best[1] < tokens <= self.budget:
-                best = cut, tokens
-            elif tokens <= self.budget:
-                break
-            if 0 <= self.budget - tokens <= self.budget * _UNUSED_SHARE:
-                break
-            target += self.budget - tokens
-            if target <= 0:
-                break
-        return best
+def _counted(steps: Sequence[CompressionStep], step: Step, saved: int) -> tuple[CompressionStep, ...]:
+    """Return the steps with one more; what is done again counts as the same step."""
+    before = sum(done.tokens_saved for done in steps if done.name == step.name)
+    made = CompressionStep(step.name, before + saved, lossless=step.is_lossless, needs_rule=step.needs_rule)
+    return (*(done for done in steps if done.name != step.name), made)
 
-    def _least(self, cutting: Plan) -> tuple[Pieces, int]:
-        """Return the result of keeping only what must stay."""
-        least = cutting.within(0)
-        tokens = self.tokenizer.count(least.text)
-        if tokens <= self.budget:
-            return least, tokens
-        if cutting.pinned:
-            raise InputError(
-                f"what must be preserved takes {tokens} tokens, the budget is {self.budget} of {self.before}:"
-                " raise max_tokens or ratio, or preserve less"
-            )
-        return Pieces("", ()), 0
+
+def _now(pieces: Pieces, found: Sequence[Segment]) -> Iterator[Segment]:
+    """Yield the segments of the prompt where they are now."""
+    places = iter(pieces.located(place for each in found for place in (each.start, each.end, *each.body)))
+    for segment, (start, end, opening, closing) in zip(found, zip(*[places] * 4, strict=True), strict=True):
+        yield replace(segment, start=start, end=end, body=(opening, closing))
+
+
+def _shares(found: Sequence[Segment], spans: Sequence[Span]) -> Iterator[CompressionSegment]:
+    """Yield the segments with the share of their characters that the spans hold; both sorted and apart."""
+    at = 0
+    for segment in found:
+        kept = 0
+        while at < len(spans) and spans[at][1] <= segment.start:
+            at += 1
+        each = at
+        while each < len(spans) and spans[each][0] < segment.end:
+            kept += min(spans[each][1], segment.end) - max(spans[each][0], segment.start)
+            each += 1
+        share = kept / max(segment.end - segment.start, 1)
+        yield CompressionSegment(segment.start, segment.end, segment.kind, segment.language, share)

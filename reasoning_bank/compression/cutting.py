@@ -5,16 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from reasoning_bank.compression.layout import LONG_LINE, Span, Unit, units
-from reasoning_bank.compression.lossless import removable_blanks
+from reasoning_bank.compression.edits import Span
+from reasoning_bank.compression.layout import Unit
 from reasoning_bank.compression.pieces import Pieces
-from reasoning_bank.compression.selection import by_ends, by_order, query_order
 
-SMALL_MARK: Final = "…"
-# A mark that says how much was cut may take a quarter of a small budget, not more.
-_MARK_SHARE: Final = 4
-_SENTENCE_CHARS: Final = 100
-_OVERLAPPING: Final = 64
+MARK: Final = "[…]"
+_SPELLED_FROM: Final = 400
+"""Tokens of a gap from which its mark says how many they are: there the mark costs less than two in a hundred."""
 _BLANK_RUN: Final = re.compile(r"\s*")
 
 
@@ -23,12 +20,11 @@ class Plan:
     """What is decided once for a prompt; `within` then cuts it to any target.
 
     Attributes:
-        pieces: the prompt, blanks already out.
+        pieces: the prompt as far as it was compressed without cutting.
         units: cover its text, in order.
         costs: tokens of each unit by itself.
-        pinned: positions of units that always stay.
-        order: positions in the order they are worth keeping, or None to keep both ends.
-        spelled: the marks say how many tokens were cut.
+        pinned: positions of units that stay whatever the target.
+        order: all positions, in the order they are worth keeping.
         scale: tokens of the whole text over the sum of `costs`, which count each joint between units.
     """
 
@@ -36,25 +32,24 @@ class Plan:
     units: Sequence[Unit]
     costs: Sequence[int]
     pinned: frozenset[int]
-    order: Sequence[int] | None
-    head_ratio: float
-    spelled: bool
+    order: Sequence[int]
     scale: float
-    preserve: tuple[str, ...]
 
     def within(self, target: int) -> Pieces:
-        """Return the prompt cut to units of about `target` tokens, marks not counted."""
-        costs = [0 if at in self.pinned else cost for at, cost in enumerate(self.costs)]
-        budget = max(target - sum(self.costs[at] for at in self.pinned), 0)
-        if self.order is None:
-            chosen = by_ends(costs, budget=budget, head_ratio=self.head_ratio)
-        else:
-            chosen = by_order(costs, self.order, budget=budget)
-        cut = self._assembled(_with_fences(self.units, {*chosen, *self.pinned}, self.pinned))
-        # A cut can make new line ends; taking their blanks out now keeps the result a fixed point.
-        while blanks := _removable(cut.text, self.preserve):
-            cut = cut.without(blanks)
-        return cut
+        """Return the prompt cut to units of about `target` tokens, marks not counted; what does not fit is skipped."""
+        left = target - sum(self.costs[at] for at in self.pinned)
+        chosen = set(self.pinned)
+        for at in self.order:
+            if self.costs[at] <= left and at not in chosen:
+                left -= self.costs[at]
+                chosen.add(at)
+        return self._assembled(self._with_fences(chosen))
+
+    def _with_fences(self, chosen: set[int]) -> set[int]:
+        """Keep the fence lines of every fence of which something inside is kept or that are pinned, and of no other."""
+        fences = {at for at, unit in enumerate(self.units) if unit.fence}
+        used = {self.units[at].segment for at in chosen if at not in fences or at in self.pinned}
+        return (chosen - fences) | {at for at in fences if self.units[at].segment in used}
 
     def _assembled(self, kept: set[int]) -> Pieces:
         text = self.pieces.text
@@ -64,14 +59,15 @@ class Plan:
         for at, unit in enumerate(self.units):
             if at not in kept:
                 skipped += self.costs[at]
-            elif spans and not skipped:
+                continue
+            if spans and not skipped:
                 spans[-1] = (spans[-1][0], unit.end)
             else:
-                spans, marks = self._closed(spans, done=done), [*marks, self._mark(done, unit.start, skipped)]
+                spans = self._closed(spans, done=done)
+                marks.append(self._mark(done, unit.start, skipped))
                 spans.append((_text_start(text, unit.start) if skipped else unit.start, unit.end))
                 skipped = 0
-            if at in kept:
-                done = unit.end
+            done = unit.end
         if skipped:
             spans = self._closed(spans, done=done)
         return self.pieces.selected(spans, [*marks, self._mark(done, len(text), skipped)])
@@ -80,17 +76,17 @@ class Plan:
         """Take the blanks off the end of the last span, since a mark follows."""
         if not spans:
             return spans
-        start = spans[-1][0]
-        kept = self.pieces.text[start:done].rstrip()
-        return [*spans[:-1], (start, start + len(kept))]
+        start, _ = spans[-1]
+        spans[-1] = (start, max(start, _text_end(self.pieces.text, done)))
+        return spans
 
     def _mark(self, done: int, start: int, skipped: int) -> str:
         if not skipped:
             return ""
         text = self.pieces.text
-        mark = f"[... {round(skipped * self.scale)} tokens cut ...]" if self.spelled else SMALL_MARK
-        before = len(text[:done].rstrip()) if done else 0
-        blanks = _BLANK_RUN.match(text, before)
+        tokens = round(skipped * self.scale)
+        mark = f"[… {tokens} tokens cut …]" if tokens >= _SPELLED_FROM else MARK
+        blanks = _BLANK_RUN.match(text, _text_end(text, done))
         opens = "" if not done else "\n" if blanks and "\n" in blanks[0] else " "
         if start >= len(text):
             return opens + mark
@@ -99,93 +95,70 @@ class Plan:
 
 def plan(
     pieces: Pieces,
+    cover: Sequence[Unit],
     *,
     count: Callable[[str], int],
     tokens: int,
-    budget: int,
-    query: str | None,
+    tiers: Sequence[frozenset[int]],
+    scores: Sequence[float],
     head_ratio: float,
-    preserve: tuple[str, ...],
 ) -> Plan:
-    """Return how a prompt is to be cut.
+    """Return how a prompt is to be cut; nothing is pinned yet.
 
     Args:
         pieces: the prompt.
+        cover: its units.
         count: counts the tokens of a text.
         tokens: of all pieces.
-        budget: tokens the result may have; small budgets need small units.
-        query: keep what has to do with it; None keeps both ends.
-        head_ratio: share of the beginning when both ends are kept.
-        preserve: literals whose units always stay.
+        tiers: positions that come before all others, the most important first; each is kept from both ends.
+        scores: what each unit is worth, higher is better; ties in their order.
+        head_ratio: share of the beginning when a tier has to be cut, in [0, 1].
     """
-    # Sentences stay whole for a query. Both ends are filled by pieces of a quarter of the budget at most, counting one
-    # token per character as CJK text may have.
-    longest = min(LONG_LINE, budget if query else max(budget // 4, 1))
-    cover = units(pieces.text, piece_chars=longest, sentence_chars=min(_SENTENCE_CHARS, longest) if query else longest)
+    text = pieces.text
     # The blank behind a unit becomes part of the next word's token.
-    costs = [count(pieces.text[unit.start : unit.end].rstrip(" ")) for unit in cover]
-    spelled = not query and _MARK_SHARE * count(f"[... {sum(costs)} tokens cut ...]") <= budget
-    pinned = _overlapping(cover, occurrences(pieces.text, preserve))
-    order = query_order(pieces.text, cover, query) if query else None
-    return Plan(pieces, cover, costs, pinned, order, head_ratio, spelled, tokens / max(sum(costs), 1), preserve)
+    costs = [count(text[unit.start : unit.end].rstrip(" ")) for unit in cover]
+    order: dict[int, None] = {}
+    for tier in tiers:
+        order |= dict.fromkeys(from_both_ends(sorted(tier), costs, head_ratio=head_ratio))
+    order |= dict.fromkeys(sorted(range(len(cover)), key=lambda at: (-scores[at], at)))
+    return Plan(pieces, cover, costs, frozenset(), list(order), tokens / max(sum(costs), 1))
 
 
-def occurrences(text: str, literals: Iterable[str]) -> list[Span]:
-    """Return where any of the literals stands, sorted, overlapping ones joined."""
-    found: list[Span] = []
-    for literal in filter(None, literals):
-        # A long literal that overlaps itself, such as a ruler of dashes, is not looked for at each of its characters:
-        # that would take time by its length times the text's.
-        step = 1 if len(literal) <= _OVERLAPPING else len(literal)
-        at = text.find(literal)
-        while at >= 0:
-            found.append((at, at + len(literal)))
-            at = text.find(literal, at + step)
-    joined: list[Span] = []
-    for start, end in sorted(found):
-        if joined and start < joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((start, end))
-    return joined
+def from_both_ends(positions: Sequence[int], costs: Sequence[int], *, head_ratio: float) -> list[int]:
+    """Return the positions in the order in which both ends grow towards the middle, the head by its share."""
+    total = max(sum(costs[at] for at in positions), 1)
+    reached: list[tuple[float, int]] = []
+    before = 0
+    for at in positions:
+        head, tail = before / total, (total - before - costs[at]) / total
+        reached.append((min(_at_share(head, head_ratio), _at_share(tail, 1 - head_ratio)), at))
+        before += costs[at]
+    return [at for _, at in sorted(reached)]
 
 
-def apart_from(spans: Sequence[Span], protected: Sequence[Span]) -> list[Span]:
-    """Return the spans that touch none of the protected ones; both sorted and apart."""
-    if not protected:
-        return list(spans)
-    free: list[Span] = []
-    at = 0
-    for start, end in spans:
-        while at < len(protected) and protected[at][1] <= start:
-            at += 1
-        if at == len(protected) or protected[at][0] >= end:
-            free.append((start, end))
-    return free
-
-
-def _removable(text: str, preserve: tuple[str, ...]) -> list[Span]:
-    blanks = removable_blanks(text)
-    spans = sorted([*blanks.trailing, *blanks.empty_lines])
-    return apart_from(spans, occurrences(text, preserve)) if spans else []
-
-
-def _with_fences(cover: Sequence[Unit], chosen: set[int], pinned: frozenset[int]) -> set[int]:
-    """Keep the fence lines of every fence of which something inside is kept or that are pinned, and of no other."""
-    used = {cover[at].region for at in chosen if not cover[at].fence or at in pinned}
-    fences = {at for at, unit in enumerate(cover) if unit.fence}
-    return (chosen - fences) | {at for at in fences if cover[at].region in used}
-
-
-def _overlapping(cover: Sequence[Unit], spans: Sequence[Span]) -> frozenset[int]:
+def overlapping(cover: Sequence[Unit], spans: Iterable[Span]) -> frozenset[int]:
+    """Return the positions of the units that share a character with any span; spans are sorted."""
     found: set[int] = set()
-    pending = 0
+    waiting = iter(spans)
+    span = next(waiting, None)
     for at, unit in enumerate(cover):
-        while pending < len(spans) and spans[pending][1] <= unit.start:
-            pending += 1
-        if pending < len(spans) and spans[pending][0] < unit.end:
+        while span is not None and span[1] <= unit.start:
+            span = next(waiting, None)
+        if span is not None and span[0] < unit.end:
             found.add(at)
     return frozenset(found)
+
+
+def _at_share(distance: float, share: float) -> float:
+    """Return how full the result is when an end with that share of it reaches so far."""
+    return distance / share if share > 0 else float("inf")
+
+
+def _text_end(text: str, end: int) -> int:
+    """Return where the text before `end` ends, blanks not counted."""
+    while end and text[end - 1].isspace():
+        end -= 1
+    return end
 
 
 def _text_start(text: str, start: int) -> int:

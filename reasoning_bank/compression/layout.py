@@ -1,64 +1,71 @@
-"""How a prompt is built: code fences and prose, and the units that are kept or cut as a whole.
+"""The units of a prompt that are kept or cut as a whole: sentences, chat turns, blocks of code, lines of logs.
 
 Everything here is linear in the text's length; spans are [start, end) character offsets.
 """
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-Span = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A stretch of the prompt: prose, or a code fence with its fence lines.
-
-    Attributes:
-        opening: end of the opening fence line, or `start` for prose.
-        closing: start of the closing fence line, or `end` where there is none.
-    """
-
-    start: int
-    end: int
-    opening: int
-    closing: int
-
-    @property
-    def fenced(self) -> bool:
-        """True for a code fence."""
-        return self.opening > self.start
+from reasoning_bank.compression.edits import Kind, Segment, Span
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What is kept or cut as a whole: a line, a sentence, a fence line, or a piece that has no place to be cut at.
+    """What is kept or cut as a whole; only a run that has no place to be cut at is longer than asked for.
 
     Attributes:
-        region: index of its region.
+        segment: index of its segment.
+        paragraph: number of what it belongs to: a paragraph with its heading, four chat turns, a block of code.
         fence: it is the opening or closing line of a code fence.
+        name: what it calls its paragraph, when it is a heading.
     """
 
     start: int
     end: int
-    region: int
+    segment: int
+    paragraph: int = 0
     fence: bool = False
+    name: str = ""
 
 
-LONG_LINE = 400
-"""Characters above which a line of code is cut at blanks too; no hand-written line is that long."""
+LONG_LINE: Final = 400
+"""Characters above which a line is cut at blanks too; no hand-written line of code is that long."""
 _MOST_UNITS: Final = 20_000
 _SHORTEST_PIECE: Final = 24
+_SENTENCE_CHARS: Final = 100
+"""Up to this length a line stays whole, and short sentences stay together."""
+_TURN_CHARS: Final = 700
+_BLOCK_CHARS: Final = 600
+_TURNS_TOGETHER: Final = 4
+_LINES_TOGETHER: Final = 8
+_WRAPPED: Final = 200
+"""A line longer than this is a paragraph of its own: nobody wraps lines there."""
+_LONGEST_NAME: Final = 100
+_WRAPS: Final = re.compile(r".{60,200}[^.!?:;|\s][ \t]*\r?\n")
+_GOES_ON: Final = re.compile(r"[ \t]{0,4}(?![-+*\d]+[.)]?\s|\*\*)[\w(\[\"'`*]")
+"""How a line begins that goes on; a list item, a heading or a row of a table does not."""
 
-_FENCE: Final = re.compile(r"^[ \t]{0,16}(?P<fence>`{3,}|~{3,})(?P<info>[^\n`]*)$", re.MULTILINE)
+_BLOCKS: Final[frozenset[Kind]] = frozenset({"code", "diff", "trace", "yaml"})
+_LINES: Final[frozenset[Kind]] = frozenset({"log", "json", "csv", "table"})
 _SENTENCE_END: Final = re.compile(r"[.!?][\"')\]]{0,3}\s+(?=[\"'(\[]?[A-Z0-9\u00c0-\u04ff])|[。！？；][」』”’）]?")
 _BLANKS: Final = re.compile(r"\s+")
 _CJK: Final = "\u3001-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff01-\uff60"
 _CJK_BREAK: Final = re.compile(f"(?<=[{_CJK}])(?=[{_CJK}])")
 _STRUCTURE: Final = re.compile(r"[,;{}\[\]]+(?=[\"'{\[(\w-])")
 _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,15}://[^\s\"'<>`]{1,2048}")
+_STAMP: Final = r"(?:\[[^\]\n]{1,40}\] ?|\(\d[^)\n]{1,40}\) ?)?"
+_TURN: Final = re.compile(
+    rf"^{_STAMP}(?:\*\*)?[^\W\d_][\w.'-]{{0,24}}(?: [\w.'-]{{1,24}}){{0,2}}[^\n:]{{0,40}}:", re.MULTILINE
+)
+_TIME: Final = re.compile(rf"\s*{_STAMP}")
+_BLOCK_END: Final = re.compile(r"\n(?:[ \t]*\n)+(?=\S)|\n(?=@@ |diff --git |Traceback |Caused by: )")
+_LINE_END: Final = re.compile(r"\n+")
+_HEADING: Final = re.compile(
+    r"\s{0,3}(?:#{1,6}\s+(?P<hash>\S.*?)[\s#]*|\*\*(?P<bold>[^*\n]+)\*\*:?\s*|(?P<colon>[^\n.!?]{2,80}):\s*)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,74 +74,119 @@ class _Limits:
     piece: int
 
 
-def regions(text: str) -> list[Region]:
-    """Return the prose and the code fences of a text, in order, covering it; an open fence goes to the end."""
-    found: list[Region] = []
-    done = 0
-    opened: re.Match[str] | None = None
-    for line in _FENCE.finditer(text):
-        if opened is None:
-            if line.start() > done:
-                found.append(Region(done, line.start(), done, line.start()))
-            opened, done = line, line.start()
-        elif _closes(opened["fence"], line):
-            end = _line_end(text, line.end())
-            found.append(Region(done, end, _line_end(text, opened.end()), line.start()))
-            opened, done = None, end
-    if opened is not None:
-        found.append(Region(done, len(text), _line_end(text, opened.end()), len(text)))
-    elif done < len(text):
-        found.append(Region(done, len(text), done, len(text)))
-    return found
-
-
-def units(text: str, *, piece_chars: int, sentence_chars: int) -> list[Unit]:
+def units(text: str, segments: Sequence[Segment], *, longest: int = LONG_LINE) -> list[Unit]:
     """Cut a text into units that cover it, never inside a word, number, address or code token.
 
     Args:
         text: the prompt.
-        piece_chars: longest unit of prose to aim for; only a run without blanks is longer.
-        sentence_chars: up to this length a line stays whole and short sentences stay together.
+        segments: cover the text, in order.
+        longest: characters of a unit to aim for, at least 24; small budgets need small units.
     """
-    shortest = max(len(text) // _MOST_UNITS, 1)
-    limits = _Limits(max(sentence_chars, _SHORTEST_PIECE), max(piece_chars, sentence_chars, _SHORTEST_PIECE))
-    code = _Limits(LONG_LINE, LONG_LINE)
+    longest = max(longest, _SHORTEST_PIECE)
+    shared = max(len(text) // _MOST_UNITS, 1)
     found: list[Unit] = []
-    for index, region in enumerate(regions(text)):
-        if region.fenced:
-            found.append(Unit(region.start, region.opening, index, fence=True))
-        for start, end in _lines(text, region.opening, region.closing, shortest):
-            pieces = _pieces(text, start, end, code if region.fenced else limits)
-            found += (Unit(first, last, index) for first, last in pieces)
-        if region.closing < region.end:
-            found.append(Unit(region.closing, region.end, index, fence=True))
+    paragraph = 0
+    for number, segment in enumerate(segments):
+        opening, closing = segment.body
+        if opening > segment.start:
+            found.append(Unit(segment.start, opening, number, paragraph, fence=segment.is_fenced))
+        for unit in _body(text, segment, longest=longest, shared=shared):
+            start, end, within, name = unit
+            found.append(Unit(start, end, number, paragraph + within, name=name))
+        if closing < segment.end:
+            found.append(Unit(closing, segment.end, number, found[-1].paragraph, fence=segment.is_fenced))
+        paragraph = (found[-1].paragraph if found else 0) + 1
     return found
 
 
-def _closes(fence: str, line: re.Match[str]) -> bool:
-    return line["fence"][0] == fence[0] and len(line["fence"]) >= len(fence) and not line["info"].strip()
+def judged(text: str, unit: Unit, kind: Kind) -> str:
+    """Return the unit's text as relevance is judged by: a chat turn without its time."""
+    shown = text[unit.start : unit.end].strip()
+    return _TIME.sub("", shown, count=1) if kind == "chat" else shown
 
 
-def _line_end(text: str, position: int) -> int:
-    return min(position + 1, len(text))
+_Found = tuple[int, int, int, str]
+"""Start, end, paragraph within the segment, name."""
+
+
+def _body(text: str, segment: Segment, *, longest: int, shared: int) -> Iterator[_Found]:
+    start, end = segment.body
+    whole = _Limits(longest, longest)
+    if segment.kind == "chat":
+        ends = [match.start() for match in _TURN.finditer(text, start, end) if match.start() > start]
+        limits = _Limits(min(_TURN_CHARS, longest), min(LONG_LINE, longest))
+        yield from _grouped(text, _joined([*ends, end], start, shared), limits, together=_TURNS_TOGETHER)
+    elif segment.kind in _BLOCKS:
+        ends = _ends(text, start, end, _BLOCK_END)
+        blocks = _joined(ends, start, max(min(_BLOCK_CHARS, longest), shared))
+        yield from _grouped(text, blocks, _Limits(max(min(_BLOCK_CHARS, longest), shared), longest), together=1)
+    elif segment.kind in _LINES:
+        yield from _grouped(text, _lines(text, start, end, shared), whole, together=_LINES_TOGETHER)
+    else:
+        limits = _Limits(max(min(_SENTENCE_CHARS, longest), shared), max(longest, shared))
+        yield from _prose(text, segment.body, limits, shared)
+
+
+def _grouped(text: str, spans: Iterable[Span], limits: _Limits, *, together: int) -> Iterator[_Found]:
+    """Yield spans, long ones in pieces; so many neighbours make a paragraph."""
+    for number, (start, end) in enumerate(spans):
+        for first, last in _pieces(text, start, end, limits):
+            yield first, last, number // together, ""
+
+
+def _prose(text: str, body: Span, limits: _Limits, shared: int) -> Iterator[_Found]:
+    """Yield sentences; a paragraph ends at an empty line or a long line, and a heading belongs to what follows."""
+    paragraph = 0
+    is_open = True
+    for start, end in _unwrapped(text, _lines(text, *body, shared)):
+        name = _heading(text[start:end])
+        if name or not is_open:
+            paragraph += 1
+        for first, last in _pieces(text, start, end, limits, by_line=False):
+            yield first, last, paragraph, name
+        is_open = bool(name) or not (end - start > _WRAPPED or text[start:end].endswith(("\n\n", "\n\r\n")))
+
+
+def _unwrapped(text: str, lines: Iterable[Span]) -> Iterator[Span]:
+    """Yield lines, those as one that an editor wrapped within a sentence."""
+    held: Span | None = None
+    wraps = False
+    for start, end in lines:
+        if held and wraps and _GOES_ON.match(text, start):
+            held = (held[0], end)
+        else:
+            if held:
+                yield held
+            held = (start, end)
+        wraps = _WRAPS.fullmatch(text, start, end) is not None
+    if held:
+        yield held
+
+
+def _heading(line: str) -> str:
+    if len(line) > _LONGEST_NAME + 20:
+        return ""
+    found = _HEADING.fullmatch(line.rstrip())
+    return (found[found.lastgroup or 0] if found else "").strip()
 
 
 def _lines(text: str, start: int, end: int, shortest: int) -> Iterator[Span]:
     """Yield lines with the blank lines behind them; in a very long text several lines at once."""
     while start < end:
         stop = text.find("\n", min(start + shortest - 1, end), end) + 1 or end
-        while stop < end and text[stop] == "\n":
+        while stop < end and text[stop] in "\r\n":
             stop += 1
         yield start, stop
         start = stop
 
 
-def _pieces(text: str, start: int, end: int, limits: "_Limits") -> Iterator[Span]:
-    """Yield a line whole when it is short, else its sentences, else runs of words."""
+def _pieces(text: str, start: int, end: int, limits: _Limits, *, by_line: bool = True) -> Iterator[Span]:
+    """Yield a text whole when it is short, else its sentences, or lines, else runs of words."""
     if end - start <= limits.sentence:
         yield start, end
         return
-    for first, last in _joined(_ends(text, start, end, _SENTENCE_END), start, limits.sentence):
+    lines = _ends(text, start, end, _LINE_END) if by_line else ()
+    for first, last in _joined(sorted({*lines, *_ends(text, start, end, _SENTENCE_END)}), start, limits.sentence):
         if last - first <= limits.piece:
             yield first, last
         else:

@@ -1,9 +1,10 @@
 """A text made of stretches of the prompt and marks, which still knows where in the prompt each stretch was."""
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from reasoning_bank.compression.layout import Span
+from reasoning_bank.compression.edits import Edit, Span
 
 _MARK = -1
 
@@ -38,10 +39,35 @@ class Pieces:
                 joined.append((place, place + length))
         return tuple(joined)
 
-    def without(self, removed: Sequence[Span]) -> "Pieces":
-        """Return the text without the spans (offsets into `text`, sorted and apart)."""
-        edges = [0, *(edge for span in removed for edge in span), len(self.text)]
-        return self.selected([span for span in zip(edges[::2], edges[1::2], strict=True) if span[0] < span[1]])
+    def edited(self, edits: Iterable[Edit]) -> "Pieces":
+        """Return the text with the edits made (offsets into `text`, sorted and apart)."""
+        spans: list[Span] = []
+        marks: list[str] = []
+        done, pending = 0, ""
+        for edit in edits:
+            if edit.start > done:
+                spans.append((done, edit.start))
+                marks.append(pending)
+                pending = ""
+            pending += edit.text
+            done = edit.end
+        if done < len(self.text):
+            spans.append((done, len(self.text)))
+            marks.append(pending)
+            pending = ""
+        return self.selected(spans, [*marks, pending])
+
+    def located(self, places: Iterable[int]) -> list[int]:
+        """Return where in `text` these offsets into the prompt are now; of what is gone, where it was."""
+        starts: list[int] = []
+        offsets: list[tuple[int, int]] = []
+        offset = 0
+        for place, length in self.parts:
+            if place != _MARK:
+                starts.append(place)
+                offsets.append((offset, length))
+            offset += length
+        return [_located(place, starts, offsets, len(self.text)) for place in places]
 
     def selected(self, spans: Sequence[Span], marks: Sequence[str] = ()) -> "Pieces":
         """Return only the spans (offsets into `text`, sorted and apart).
@@ -77,3 +103,13 @@ class Pieces:
                     break
                 number, offset = number + 1, offset + length
             yield found
+
+
+def _located(place: int, starts: Sequence[int], offsets: Sequence[tuple[int, int]], end: int) -> int:
+    at = bisect_right(starts, place) - 1
+    if at < 0:
+        return 0
+    offset, length = offsets[at]
+    if place - starts[at] <= length:
+        return offset + place - starts[at]
+    return offsets[at + 1][0] if at + 1 < len(offsets) else end

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from mcp import MCPError
@@ -32,11 +33,12 @@ R = TypeVar("R", bound=Answer)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a tool: the open bank, the settings and who is calling."""
+    """One call of a tool: the open bank, the settings, who is calling, and how to tell them the share done (0..1)."""
 
     bank: "ReasoningBank"
     settings: Settings
     caller: Caller
+    report: Callable[[float], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ class BankTool(Tool):
             caller.require(spec.access)
             bank = await cast("BankOpening", self.opening).bank()
             with bank.monitor.measure(f"tool.{spec.name}"):
-                answer, text = await spec.run(Call(bank, self.bank_settings, caller), checked)
+                report = partial(context.report_progress, total=1.0)
+                answer, text = await spec.run(Call(bank, self.bank_settings, caller, report), checked)
         except ReasoningBankError as error:
             logger.info("%s refused: %s", spec.name, type(error).__name__)
             raise as_tool_error(error) from error

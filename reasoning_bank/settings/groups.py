@@ -171,14 +171,24 @@ class CompressionSettings(Group):
     ratio: float = Field(
         default=0.7, gt=0, le=1, description="Size as a share of the input (0 to 1); the smaller bound holds."
     )
-    tokenizer: Literal["o200k_base", "cl100k_base", "estimated"] = Field(
-        default="o200k_base", description="What counts tokens; without its rank file counts are announced as estimated."
+    tokenizer: str = Field(
+        default="o200k_base",
+        min_length=1,
+        description="What counts tokens: `o200k_base`, `cl100k_base`, `wordpiece` (the embedding model's), `estimated`,"
+        " or a model's name such as `gpt-4o`; without its file counts are announced as estimated.",
     )
     truncation_head_ratio: float = Field(
         default=0.6,
         ge=0,
         le=1,
         description="Share of a cut text kept from its beginning (0 to 1); the rest is kept from its end.",
+    )
+    on_overflow: Literal["truncate", "error"] = Field(
+        default="truncate",
+        description="When protected parts alone are over the budget: cut their middle, or refuse with the numbers.",
+    )
+    meaning: bool = Field(
+        default=True, description="Compare meanings with the embedding model, not words alone, when units are chosen."
     )
 
 

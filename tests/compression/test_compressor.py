@@ -1,7 +1,7 @@
 import re
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,14 +9,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reasoning_bank.compression.compressor import PromptCompressor
-from reasoning_bank.compression.cutting import occurrences
-from reasoning_bank.compression.layout import regions, units
-from reasoning_bank.compression.selection import query_order
-from reasoning_bank.errors import InputError
-from reasoning_bank.records import Compression
+from reasoning_bank.compression.results import Compression
+from reasoning_bank.embeddings.embedder import Embedder, Kind, Vectors
+from reasoning_bank.errors import InputError, ModelUnavailableError
 from reasoning_bank.text.tokens import TokenCounter, counter
 
-MARK = re.compile(r"\[\.\.\. \d+ tokens cut \.\.\.\]|…")
+MARK = re.compile(r"\[… \d+ tokens cut …\]|\[…\]")
 ADDRESS = re.compile(r"https?://[^\s\"'<>`]+")
 NUMBER = re.compile(r"(?<![\w.,])\d[\d.,]*\d(?![\w])|(?<![\w.,])\d(?![\w.,])")
 PARAGRAPH = (
@@ -25,6 +23,11 @@ PARAGRAPH = (
     "The pool size in config/app.toml was 5. Raising it to 20 brought the latency back to 118 ms. "
 )
 CODE = '```python\ndef total(items: list[int]) -> int:\n    """Add them all."""\n\n\n    return sum(items)\n```\n'
+FILLER = "The weather was mild and the visitors enjoyed the garden. "
+NEEDLE = "The root cause was a leaking database connection in worker 7."
+BEFORE = "".join(f"On day {n} the weather was mild and all of group {n} enjoyed the garden. " for n in range(40))
+AFTER = "".join(f"On night {n} the rain was cold and the guests of room {n} stayed in the house. " for n in range(40))
+SOUGHT = BEFORE + NEEDLE + " " + AFTER
 PROMPT = "# Report\n\n" + PARAGRAPH * 12 + "\n\n" + CODE + "\n" + PARAGRAPH * 12 + "\n\nWhat was the cause?\n"
 
 
@@ -60,39 +63,119 @@ def test_a_budget_is_used_not_only_kept(compress: Callable[..., Compression]) ->
         assert result.tokens_after >= 0.9 * 0.5 * result.tokens_before
 
 
-def test_head_and_tail_stay_and_the_mark_says_how_much_went(compress: Callable[..., Compression]) -> None:
-    result = compress(PROMPT, max_tokens=150)
-    assert result.text.startswith("# Report\n\nThe service answered")
-    assert result.text.endswith("What was the cause?\n")
-    marks = MARK.findall(result.text)
-    assert len(marks) == 1
-    cut = int(marks[0].split()[1])
-    assert abs(result.tokens_before - cut - result.tokens_after) < 20
-    head, tail = result.text.split(marks[0])
-    assert len(head) > len(tail)
+def test_a_long_gap_says_how_much_went(compress: Callable[..., Compression]) -> None:
+    result = compress(SOUGHT * 3 + "\n\nWhat was leaking?", max_tokens=100)
+    spelled = [int(mark.split()[1]) for mark in MARK.findall(result.text) if "tokens" in mark]
+    assert spelled
+    assert 0.5 * result.tokens_before < sum(spelled) <= result.tokens_before
 
 
-def test_the_head_share_is_a_setting(estimator: TokenCounter) -> None:
-    tail_only = PromptCompressor(tokenizer=estimator, truncation_head_ratio=0.0).compress(PROMPT, max_tokens=120)
-    assert tail_only.text.startswith("[...")
+def test_a_reference_never_points_at_what_was_cut(compress: Callable[..., Compression]) -> None:
+    prompt = (PARAGRAPH + "\n\n") * 12 + "\n".join(f"Another remark, number {n}, stands here." for n in range(200))
+    for budget in (60, 120, 400):
+        result = compress(prompt, max_tokens=budget, query="remark number 77")
+        assert not re.search(r"\[the .* above", result.text) or "The service answered in 120 ms" in result.text
+
+
+def test_the_question_at_the_end_stays_and_decides_what_else_does(compress: Callable[..., Compression]) -> None:
+    result = compress(SOUGHT + "\n\nWhich connection was leaking?\n", ratio=0.2)
+    assert result.question == "Which connection was leaking?"
+    assert NEEDLE in result.text
+    assert result.text.endswith("Which connection was leaking?\n")
+    assert "units_by_question" in {step.name for step in result.steps}
+
+
+def test_what_asks_nothing_keeps_what_it_is_about_and_where_paragraphs_begin(
+    compress: Callable[..., Compression],
+) -> None:
+    topics = ["The orchard grows apples", "The river floods the mill", "The school teaches music"]
+    prompt = "\n\n".join(
+        f"{topic} in year {year}. " + "Some remark of no weight follows there. " * 6
+        for year in range(1900, 1906)
+        for topic in topics
+    )
+    result = compress(prompt, ratio=0.4)
+    assert result.question is None
+    assert result.text.count("in year") >= 15
+    assert "units_by_centrality" in {step.name for step in result.steps}
+
+
+def test_the_middle_of_what_is_protected_goes_first_when_it_does_not_fit(estimator: TokenCounter) -> None:
+    rules = "".join(f"You must keep rule {number} of this long list of rules.\n" for number in range(200))
+    for ratio, expected in ((0.6, (20, 0)), (1.0, (20, -1))):
+        compressor = PromptCompressor(tokenizer=estimator, truncation_head_ratio=ratio)
+        cut = compressor.compress(rules, max_tokens=400, preserve=["rule"])
+        numbers = [int(number) for number in re.findall(r"rule (\d+)", cut.text)]
+        assert cut.tokens_after <= 400
+        assert numbers == sorted(numbers)
+        assert numbers[: expected[0]] == list(range(expected[0]))[: len(numbers)] or numbers[0] == 0
+        assert (199 in numbers) == (expected[1] == 0)
+
+
+def test_a_model_finds_what_no_word_tells(minilm: Embedder, exact: TokenCounter) -> None:
+    prompt = FILLER * 20 + "Our feline refuses its breakfast since Monday. " + FILLER * 20
+    compressor = PromptCompressor(tokenizer=exact)
+
+    def encode(texts: Sequence[str], kind: Kind) -> Vectors:
+        return minilm.encode(texts, kind)
+
+    question = "Why does the cat not eat?"
+    assert "feline" in compressor.compress(prompt, ratio=0.1, query=question, encode=encode).text
+    assert "feline" not in compressor.compress(prompt, ratio=0.1, query=question).text
+
+
+def test_without_a_model_the_answer_is_by_words_and_says_so(estimator: TokenCounter) -> None:
+    def no_model(texts: Sequence[str], kind: Kind) -> Vectors:
+        raise ModelUnavailableError("still loading")
+
+    compressor = PromptCompressor(tokenizer=estimator)
+    result = compressor.compress(SOUGHT, ratio=0.2, query="leaking connection", encode=no_model)
+    assert result.degraded == ("semantic",)
+    assert result.text == compressor.compress(SOUGHT, ratio=0.2, query="leaking connection").text
+
+
+def test_whoever_watches_the_progress_can_end_the_work(estimator: TokenCounter) -> None:
+    seen: list[float] = []
+
+    def stop(done: float) -> None:
+        seen.append(done)
+        if done >= 0.3:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        PromptCompressor(tokenizer=estimator).compress(SOUGHT, ratio=0.2, progress=stop)
+    assert seen == sorted(seen)
+
+
+def test_the_answer_says_of_what_the_prompt_was_made_and_what_was_kept(compress: Callable[..., Compression]) -> None:
+    prompt = CODE + "\n" + PROMPT
+    result = compress(prompt, ratio=0.5)
+    assert result.segments[0].start == 0
+    assert result.segments[-1].end == len(prompt)
+    assert {"code", "prose"} <= {segment.kind for segment in result.segments}
+    assert all(0 <= segment.kept_share <= 1 for segment in result.segments)
+    kept = sum(end - start for start, end in result.kept)
+    assert sum(s.kept_share * (s.end - s.start) for s in result.segments) == pytest.approx(kept)
+    assert result.ratio == result.tokens_after / result.tokens_before <= 0.5
+    assert not result.lossless
+    assert [step.name for step in result.steps if not step.lossless] == ["units_by_question"]
 
 
 def test_a_query_decides_what_stays(compress: Callable[..., Compression]) -> None:
-    middle = "The root cause was a leaking database connection in worker 7."
-    filler = "The weather was mild and the visitors enjoyed the garden. "
-    prompt = filler * 40 + middle + " " + filler * 40
-    assert middle not in compress(prompt, ratio=0.2).text
-    found = compress(prompt, ratio=0.2, query="Which connection was leaking?")
-    assert middle in found.text
-    assert "…" in found.text
+    assert NEEDLE not in compress(SOUGHT, ratio=0.2).text
+    found = compress(SOUGHT, ratio=0.2, query="Which connection was leaking?")
+    assert NEEDLE in found.text
+    assert MARK.search(found.text)
 
 
-def test_blanks_go_first_and_when_they_suffice_nothing_else_goes(compress: Callable[..., Compression]) -> None:
+def test_blanks_go_first_and_when_they_suffice_nothing_else_goes(exact: TokenCounter) -> None:
     prompt = "First line with words   \n\n\n\n\n\nSecond line with words\t\n" + "\n" * 40 + "Third line here"
-    result = compress(prompt, ratio=1.0)
-    assert result.text == "First line with words\n\nSecond line with words\n\nThird line here"
+    result = PromptCompressor(tokenizer=exact).compress(prompt, ratio=1.0)
+    assert result.text.split() == prompt.split()
+    assert len(result.text) < len(prompt) / 1.5
     assert result.lossless
-    assert {step.name for step in result.steps} == {"trailing_blanks", "empty_lines"}
+    assert result.steps
+    assert all(step.lossless for step in result.steps)
     assert sum(step.tokens_saved for step in result.steps) == result.tokens_before - result.tokens_after
 
 
@@ -104,7 +187,6 @@ def test_blanks_go_first_and_when_they_suffice_nothing_else_goes(compress: Calla
         "```python\nopen fence  \n\n\n\nnever closed  ",
         'x = """a  \n\n\n\nb"""  \ny = 1',
         "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n \n \n \n-a  \n+b",
-        "def f():\n    a = 1  \n\n\n\n    return a\n\nclass B:\n    pass\n",
         "name\tvalue\t\t\na\tb\t\t\n",
     ],
 )
@@ -128,28 +210,10 @@ def test_preserved_literals_stay_whatever_the_budget(compress: Callable[..., Com
     assert result.tokens_after <= 120
 
 
-def test_a_query_of_megabytes_is_read_no_further_than_its_beginning() -> None:
-    text = "the cache is cold. the pool is small. the disk is slow."
-    cover = units(text, piece_chars=20, sentence_chars=20)
-    query = "pool " + " ".join(f"x{number}" for number in range(2_000)) + " disk"
-    assert query_order(text, cover, query) == query_order(text, cover, "pool")
-
-
-def test_a_flood_of_literals_is_refused() -> None:
-    with pytest.raises(InputError, match="preserve has 101 literals, the limit is 100"):
-        PromptCompressor(tokenizer=counter("estimated")).compress(PROMPT, preserve=[f"x{n}" for n in range(101)])
-
-
-def test_a_long_literal_that_overlaps_itself_takes_no_more_than_linear_time() -> None:
-    ruler = "-" * 20_000
-    spans = occurrences(ruler * 50 + "\n", [ruler])
-    assert spans == [(start, start + len(ruler)) for start in range(0, 50 * len(ruler), len(ruler))]
-    assert occurrences("aaaa", ["aa"]) == [(0, 4)]
-
-
-def test_more_to_preserve_than_fits_is_an_error_with_both_numbers(compress: Callable[..., Compression]) -> None:
+def test_more_to_preserve_than_fits_is_cut_or_an_error_with_both_numbers(compress: Callable[..., Compression]) -> None:
+    assert compress(PROMPT, max_tokens=20, preserve=[PARAGRAPH]).tokens_after <= 20
     with pytest.raises(InputError, match=r"takes \d+ tokens, the budget is 20 of \d+"):
-        compress(PROMPT, max_tokens=20, preserve=[PARAGRAPH])
+        compress(PROMPT, max_tokens=20, preserve=[PARAGRAPH], on_overflow="error")
 
 
 @pytest.mark.parametrize(
@@ -162,10 +226,11 @@ def test_more_to_preserve_than_fits_is_an_error_with_both_numbers(compress: Call
         ("x", {"ratio": 0.0}, "ratio is 0"),
         ("x", {"ratio": 1.01}, "ratio is 1.01"),
         ("x", {"ratio": float("nan")}, "ratio is nan"),
+        ("x", {"on_overflow": "ignore"}, "on_overflow is 'ignore'"),
     ],
 )
 def test_wrong_arguments_are_named(
-    prompt: str, arguments: dict[str, float], message: str, estimator: TokenCounter
+    prompt: str, arguments: dict[str, object], message: str, estimator: TokenCounter
 ) -> None:
     with pytest.raises(InputError, match=message):
         PromptCompressor(tokenizer=estimator).compress(prompt, **arguments)  # pyright: ignore[reportArgumentType] -- mixed on purpose
@@ -193,6 +258,7 @@ def test_every_tokenizer_result_says_what_was_counted(estimator: TokenCounter, e
     for tokenizer in (estimator, exact):
         result = PromptCompressor(tokenizer=tokenizer).compress(PROMPT)
         assert (result.tokenizer, result.exact) == (tokenizer.name, tokenizer.exact)
+        assert (result.error == 0) == tokenizer.exact
         assert result.tokens_after == tokenizer.count(result.text)
         assert result.tokens_before == tokenizer.count(PROMPT)
 
@@ -230,12 +296,18 @@ PROMPTS = st.lists(st.tuples(WORDS, BLANK), min_size=1, max_size=120).map(
 QUERIES = st.sampled_from([None, "snake_case_name", "café then"])
 
 
-WORD = re.compile(r"\S+")
-CJK = re.compile(r"[\u3000-\u30ff\u4e00-\u9fff]")
+WORD = re.compile(r"[^\s\u3000-\u30ff\u4e00-\u9fff]+")
 
 
-def shown(text: str, pattern: re.Pattern[str]) -> set[str]:
-    return set(pattern.findall(MARK.sub(" ", text)))
+def broken(prompt: str, result: Compression, pattern: re.Pattern[str]) -> list[str]:
+    """What matches in the prompt and is neither kept whole nor gone as a whole."""
+    edges = sorted({edge for span in result.kept for edge in span})
+    found: list[str] = []
+    for match in pattern.finditer(prompt):
+        at = bisect_right(edges, match.start())
+        if at < len(edges) and edges[at] < match.end():
+            found.append(match[0])
+    return found
 
 
 @settings(deadline=None, max_examples=150)
@@ -251,7 +323,7 @@ def test_any_prompt_stays_in_budget_unbroken_and_settled(
     assert result.tokens_after <= max(min(most, int(ratio * result.tokens_before)), 1)
     assert result == compressor.compress(prompt, max_tokens=most, ratio=ratio, query=query)
     # Between characters that are words of their own a text may be cut.
-    assert shown(CJK.sub(" ", result.text), WORD) <= shown(CJK.sub(" ", prompt), WORD)
+    assert broken(prompt, result, WORD) == []
     if result.text.strip():
         again = compressor.compress(result.text, max_tokens=max(result.tokens_after, 1), ratio=1.0, query=query)
         assert again.text == result.text
@@ -271,7 +343,9 @@ def test_what_must_be_preserved_survives_or_the_call_is_refused(
     prompt: str, preserve: Sequence[str], most: int
 ) -> None:
     try:
-        result = PromptCompressor(tokenizer=counter("estimated")).compress(prompt, max_tokens=most, preserve=preserve)
+        result = PromptCompressor(tokenizer=counter("estimated"), on_overflow="error").compress(
+            prompt, max_tokens=most, preserve=preserve
+        )
     except InputError:
         return
     for literal in preserve:
@@ -290,9 +364,9 @@ def test_one_endless_line_is_cut_without_breaking_addresses_and_numbers(
     name: str, compress: Callable[..., Compression]
 ) -> None:
     result = compress(LONG_LINES[name], max_tokens=400)
-    assert 0.8 * 400 <= result.tokens_after <= 400
+    assert 0.7 * 400 <= result.tokens_after <= 400
     for pattern in (ADDRESS, NUMBER):
-        assert shown(result.text, pattern) <= shown(LONG_LINES[name], pattern)
+        assert broken(LONG_LINES[name], result, pattern) == []
 
 
 def test_a_run_that_cannot_be_cut_goes_as_a_whole(compress: Callable[..., Compression]) -> None:
@@ -321,14 +395,6 @@ def test_millions_of_characters_cost_linear_time(prompt: str, exact: TokenCounte
     assert time.process_time() - started < 20
 
 
-def test_the_layout_covers_the_text() -> None:
-    for text in (PROMPT, CODE * 3, "```\nopen", "a", "\n", "~~~\n```\n~~~\nx"):
-        found = regions(text)
-        assert found[0].start == 0
-        assert found[-1].end == len(text)
-        assert all(first.end == second.start for first, second in pairwise(found))
-
-
 def test_real_prompts_of_every_kind_keep_their_words_and_their_budget(eval_data: Path, exact: TokenCounter) -> None:
     import ast
     import json
@@ -348,4 +414,4 @@ def test_real_prompts_of_every_kind_keep_their_words_and_their_budget(eval_data:
             cut = compressor.compress(text, ratio=0.5, query=query)
             assert cut.tokens_after <= int(0.5 * cut.tokens_before)
             for pattern in (ADDRESS, NUMBER):
-                assert shown(cut.text, pattern) <= shown(text, pattern)
+                assert broken(text, cut, pattern) == []

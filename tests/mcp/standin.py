@@ -8,10 +8,10 @@ from typing import Any, Self
 
 import anyio
 
+from reasoning_bank.compression.results import Compression
 from reasoning_bank.errors import InputError, NotFoundError, ReasoningBankError
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.records import (
-    Compression,
     Counters,
     Genealogy,
     Memory,

@@ -240,7 +240,8 @@ async def test_a_compressed_prompt_is_its_own_text_copy(client: Client) -> None:
     told = result.structured_content
     assert told is not None
     assert set(told) == {
-        "text", "tokens_before", "tokens_after", "tokenizer", "exact", "lossless", "steps", "kept",
+        "text", "tokens_before", "tokens_after", "ratio", "tokenizer", "exact", "lossless", "degraded", "steps",
+        "segments", "kept",
     }  # fmt: skip
     assert told["tokens_after"] <= 500 < told["tokens_before"]
     assert text_of(result) == told["text"]

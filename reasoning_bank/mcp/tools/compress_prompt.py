@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
+from reasoning_bank.compression.results import Compression
 from reasoning_bank.mcp.arguments import Answer, Arguments
 from reasoning_bank.mcp.tool import Call, ToolSpec
-from reasoning_bank.records import Compression
 
 MOST_RANGES = 20
 """`detail=index` lists the kept ranges only when they are this few."""
@@ -22,7 +22,7 @@ class CompressArguments(Arguments):
         None
     )
     query: Annotated[str | None, Field(description="What the prompt will be asked")] = None
-    preserve: Annotated[list[str] | None, Field(description="Literals to keep")] = None
+    preserve: Annotated[list[str] | None, Field(description="Literals, or re:PATTERN, to keep")] = None
     detail: Literal["index", "full"] = "index"
 
 
@@ -31,6 +31,16 @@ class Step(Answer):
 
     name: str
     tokens_saved: int
+    lossless: bool
+
+
+class Segment(Answer):
+    """A stretch of the prompt of one kind, by its [start, end) offsets, and the share of its characters kept."""
+
+    start: int
+    end: int
+    kind: str
+    kept: float
 
 
 class CompressAnswer(Answer):
@@ -39,34 +49,48 @@ class CompressAnswer(Answer):
     text: str
     tokens_before: int
     tokens_after: int
+    ratio: float
     tokenizer: str
     exact: bool
     lossless: bool
+    degraded: list[str]
     steps: list[Step]
+    segments: list[Segment] | None
     kept: list[tuple[int, int]] | None
 
 
 async def compress_prompt(call: Call, arguments: CompressArguments) -> tuple[CompressAnswer, str]:
     """Returns the compressed prompt; its text copy is the compressed prompt itself."""
-    result: Compression = await call.bank.compress(
+    result = await call.bank.compress(
         arguments.prompt,
+        report=call.report,
         max_tokens=arguments.max_tokens,
         ratio=arguments.ratio,
         query=arguments.query,
         preserve=tuple(arguments.preserve or ()),
     )
-    shown = arguments.detail == "full" or len(result.kept) <= MOST_RANGES
-    answer = CompressAnswer(
+    return _answer(result, is_full=arguments.detail == "full"), result.text
+
+
+def _answer(result: Compression, *, is_full: bool) -> CompressAnswer:
+    return CompressAnswer(
         text=result.text,
         tokens_before=result.tokens_before,
         tokens_after=result.tokens_after,
+        ratio=round(result.ratio, 4),
         tokenizer=result.tokenizer,
         exact=result.exact,
         lossless=result.lossless,
-        steps=[Step(name=step.name, tokens_saved=step.tokens_saved) for step in result.steps],
-        kept=list(result.kept) if shown else None,
+        degraded=list(result.degraded),
+        steps=[Step(name=step.name, tokens_saved=step.tokens_saved, lossless=step.lossless) for step in result.steps],
+        segments=[
+            Segment(start=each.start, end=each.end, kind=each.kind, kept=round(each.kept_share, 3))
+            for each in result.segments
+        ]
+        if is_full
+        else None,
+        kept=list(result.kept) if is_full or len(result.kept) <= MOST_RANGES else None,
     )
-    return answer, result.text
 
 
 COMPRESS_PROMPT = ToolSpec(

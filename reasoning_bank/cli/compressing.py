@@ -1,0 +1,113 @@
+"""`compress`: a filter that shortens a prompt."""
+
+import difflib
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reasoning_bank.cli.options import LoadSettings, json_option, settings_options
+from reasoning_bank.records import JsonValue
+
+if TYPE_CHECKING:
+    from reasoning_bank.compression.results import Compression, CompressionOptions
+
+
+@click.command("compress")
+@click.argument("file", type=click.File("r", encoding="utf-8", errors="surrogateescape"), default="-")
+@click.option("--query", "-q", help="What the prompt will be asked; else its own question is looked for.")
+@click.option("--max-tokens", type=int, help="Most tokens of the result.")
+@click.option(
+    "--ratio", type=float, help="Most tokens as a share of the input's, above 0 to 1; the smaller bound holds."
+)
+@click.option(
+    "--preserve", multiple=True, metavar="TEXT", help="Stays: a literal, or re: and a pattern; may be repeated."
+)
+@click.option("--tokenizer", help="o200k_base, cl100k_base, wordpiece, estimated, or a model such as gpt-4o.")
+@click.option("--on-overflow", type=click.Choice(["truncate", "error"]), help="When what is protected is over budget.")
+@click.option("--meaning/--no-meaning", default=True, help="Compare meanings with the embedding model, or words only.")
+@click.option("--drop-docstrings", is_flag=True, help="Take the docstrings out of code too.")
+@click.option(
+    "--tables/--no-tables", default=False, help="Write uniform JSON arrays as tables, also where code reads them."
+)
+@click.option("--diff", "as_diff", is_flag=True, help="Print a diff instead of the result.")
+@click.option("--stats", is_flag=True, help="Say on stderr what each step saved.")
+@json_option
+@settings_options
+def compress_command(
+    file: Any,
+    *,
+    tokenizer: str | None,
+    meaning: bool,
+    as_diff: bool,
+    stats: bool,
+    as_json: bool,
+    load: LoadSettings,
+    **options: Any,
+) -> None:
+    """Shorten a prompt to a token budget: FILE, or standard input.
+
+    What loses nothing is done first; then sentences, turns, blocks and lines are kept that have to do with the query.
+    Every cut is marked; words, numbers, addresses and code are never broken. Nothing is downloaded or stored.
+
+    \b
+    Examples:
+      reasoning-bank compress < prompt.txt > short.txt
+      git diff | reasoning-bank compress --max-tokens 4000 --query "what changed in the parser?" --stats
+    """
+    from reasoning_bank.cli.output import print_json
+    from reasoning_bank.compressing import open_compressor
+
+    settings = load(compression={"tokenizer": tokenizer})
+    prompt = file.read()
+    with open_compressor(settings, meaning=meaning) as compress:
+        result = compress(prompt, **_options(**options))
+    if stats:
+        for line in _figures(result):
+            click.echo(line, err=True)
+    if as_json:
+        print_json(_as_json(result))
+    elif as_diff:
+        for line in _diff(prompt, result.text):
+            click.echo(line)
+    else:
+        sys.stdout.reconfigure(errors="surrogateescape")  # pyright: ignore[reportAttributeAccessIssue] -- a text stream
+        click.echo(result.text, nl=False)
+
+
+def _options(*, tables: bool, **given: Any) -> "CompressionOptions":
+    named: CompressionOptions = {"preserve_json": not tables}
+    return {**named, **{name: value for name, value in given.items() if value is not None}}  # pyright: ignore[reportReturnType] -- click checked them
+
+
+def _figures(result: "Compression") -> Iterator[str]:
+    counted = result.tokenizer if result.exact else f"{result.tokenizer}, within about {result.error:.0%}"
+    yield f"{result.tokens_before:,} -> {result.tokens_after:,} tokens ({result.ratio:.1%}; {counted})"
+    for step in result.steps:
+        loss = "nothing lost" if step.lossless else "with loss"
+        yield f"  {step.name:24} {-step.tokens_saved:>8,}  {loss}{', needs a rule to read' if step.needs_rule else ''}"
+    kinds: dict[str, list[float]] = {}
+    for segment in result.segments:
+        length = segment.end - segment.start
+        kinds.setdefault(segment.kind, [0.0, 0.0])
+        kinds[segment.kind][0] += length
+        kinds[segment.kind][1] += length * segment.kept_share
+    yield "  kept: " + ", ".join(f"{kind} {kept / max(whole, 1):.0%}" for kind, (whole, kept) in sorted(kinds.items()))
+    if result.question:
+        yield f"  kept what has to do with: {' '.join(result.question.split())[:120]}"
+    if result.degraded:
+        yield "  without the embedding model: words alone decided (reasoning-bank assets install)"
+
+
+def _as_json(result: "Compression") -> JsonValue:
+    found: dict[str, JsonValue] = asdict(result)
+    return {**found, "ratio": round(result.ratio, 4)}
+
+
+def _diff(before: str, after: str) -> Iterator[str]:
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "prompt", "compressed", lineterm="")
+    for line in lines:
+        color = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+        yield click.style(line, fg=color) if color else line

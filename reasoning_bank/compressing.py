@@ -1,0 +1,78 @@
+"""Compression without a bank: the function `compress`, and what the command line uses."""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Protocol, Unpack
+
+from anyio.from_thread import start_blocking_portal
+
+from reasoning_bank.assets import Assets
+from reasoning_bank.compression.results import Compression, CompressionOptions
+from reasoning_bank.embeddings.backends import EmbedderChoice, open_embedder
+from reasoning_bank.embeddings.batching import BatchEmbeddingGenerator
+from reasoning_bank.embeddings.embedder import Embedder, Kind, Vectors
+from reasoning_bank.opening import embedder_choice, prompt_compressor, token_counter
+from reasoning_bank.settings import Settings, load_settings
+
+
+class Compress(Protocol):
+    """Compresses one prompt, see `PromptCompressor.compress`."""
+
+    def __call__(self, prompt: str, **options: Unpack[CompressionOptions]) -> Compression:
+        """Return the prompt in fewer tokens; raises InputError."""
+        ...
+
+
+def compress(
+    prompt: str, *, tokenizer: str | None = None, meaning: bool = True, **options: Unpack[CompressionOptions]
+) -> Compression:
+    """Return a prompt in fewer tokens: what loses nothing first, then what has to do with the query is kept.
+
+    Settings are read as everywhere (environment, TOML, defaults); nothing is downloaded, and no bank is opened.
+    `PromptCompressor` is the same with everything passed in.
+
+    Args:
+        prompt: the text to compress.
+        tokenizer: what counts the tokens: "o200k_base", "cl100k_base", "wordpiece", "estimated" or a model's name.
+        meaning: compare meanings with the embedding model, where its weights are installed; words alone decide else.
+        options: see `CompressionOptions`.
+
+    Raises:
+        InputError: the prompt is empty or an option out of its range; the text says what to send.
+        ConfigError: the settings are wrong.
+    """
+    settings = load_settings(**({"compression": {"tokenizer": tokenizer}} if tokenizer else {}))
+    with open_compressor(settings, meaning=meaning) as run:
+        return run(prompt, **options)
+
+
+@contextmanager
+def open_compressor(settings: Settings, *, meaning: bool = True) -> Generator[Compress]:
+    """Open a compressor as the settings say; a model is loaded when the first prompt needs one.
+
+    Raises:
+        ConfigError: the settings name a tokenizer or a model that nobody knows.
+    """
+    assets = Assets(settings.assets_dir, hub_url=settings.assets.hub_url, allow_download=False)
+    compressor = prompt_compressor(settings, token_counter(settings, assets))
+    encode = partial(_encode, embedder_choice(settings), settings.assets_dir) if meaning else None
+    yield partial(compressor.compress, encode=encode)
+
+
+def _encode(choice: EmbedderChoice, directory: Path, texts: Sequence[str], kind: Kind) -> Vectors:
+    embedder = _loaded(choice, directory)
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(BatchEmbeddingGenerator(embedder)) as generator,
+    ):
+        return portal.call(partial(generator.generate_batch, texts, kind=kind))
+
+
+@lru_cache(maxsize=1)
+def _loaded(choice: EmbedderChoice, directory: Path) -> Embedder:
+    """The model, kept for the next prompt; raises ModelUnavailableError."""
+    embedder = open_embedder(choice, Assets(directory, allow_download=False))
+    embedder.load()
+    return embedder
