@@ -24,9 +24,10 @@ RATIOS = (0.5, 0.3, 0.2)
 RETAINED = 0.9
 """Share of a span's characters that must be kept."""
 LONGEST_UNIT = 700
-"""A line beyond this is cut into sentences even where none is marked (characters)."""
+"""What is longer is cut, marked or not (characters)."""
 HEAD_SHARE = 0.6
 
+_TURN = re.compile(r"(?:\[[^\]]*\] *)?[\w .'-]{1,40}: ")
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=[A-Z0-9\"'(\[])")
 
 Span = tuple[int, int]
@@ -124,11 +125,14 @@ def judge(item: Item, result: Compressed, *, used: float) -> dict[str, float]:
 
 
 def units(context: str) -> list[Span]:
-    """Lines, long ones cut into sentences, as [start, end) without the blanks around them."""
+    """Sentences, or the turns where most lines are turns of a talk, as [start, end) without the blanks around them."""
+    lines = list(re.finditer(r"[^\n]*\S[^\n]*", context))
+    talk = sum(bool(_TURN.match(line[0])) for line in lines) > len(lines) / 2
     found: list[Span] = []
-    for line in re.finditer(r"[^\n]+", context):
+    for line in lines:
         start = line.start()
-        for end in [*(start + cut.start() for cut in _SENTENCE.finditer(line[0])), line.end()]:
+        cuts = () if talk else _SENTENCE.finditer(line[0])
+        for end in [*(line.start() + cut.start() for cut in cuts), line.end()]:
             found += _stripped(context, start, end)
             start = end
     return found

@@ -43,7 +43,7 @@ def test_an_answer_counts_only_where_the_context_holds_it() -> None:
     assert "answer" not in judge(item((0, 5), answer="Bergen"), Compressed("", ()), used=1)
 
 
-def test_units_are_lines_and_their_sentences() -> None:
+def test_units_are_the_sentences_of_lines() -> None:
     assert [CONTEXT[start:end] for start, end in units(CONTEXT)] == [
         "Alice likes tea.",
         "Bob likes coffee.",
@@ -51,6 +51,11 @@ def test_units_are_lines_and_their_sentences() -> None:
         "Dave sails.",
     ]
     assert [end - start for start, end in units("x" * 1500)] == [700, 700, 100]
+
+
+def test_a_turn_of_a_talk_stays_whole() -> None:
+    talk = "[2024-05-01] Ann: Hello. How are you?\nBob: Well. And you?\n\nAnn: Fine."
+    assert [talk[start:end] for start, end in units(talk)] == [line for line in talk.splitlines() if line]
 
 
 @pytest.mark.parametrize("name", ["head", "head+tail", "random", "bm25"])
