@@ -9,6 +9,7 @@ from reasoning_bank.compression.edits import Edit, Span, apart, apply
 from reasoning_bank.compression.reading import KEPT_COMMENT, LARGEST_CODE, Reading
 
 _BLANK_LINE: Final = re.compile(r"^[ \t\f]*\r?\n", re.MULTILINE)
+_MOST: Final = 0.6
 _YAML_COMMENT: Final = re.compile(r"(?:(?<=\s)|^)#[^\r\n]*", re.MULTILINE)
 _LARGEST_YAML: Final = 100_000
 """Characters of YAML that is still parsed: without its C library the parser takes a second for them."""
@@ -65,8 +66,16 @@ def _lean(source: str, language: str, keeping: Sequence[Span], *, removed: _Choi
     else:
         edits = _joined([_around(source, span) for span in sorted(removed(reading))])
     edits = apart(edits, keeping)
+    if removed is _comments and _is_most(source, edits):
+        return []
     same = edits and is_same(source, apply(source, edits), language, documented=removed is not _documentation)
     return edits if same else []
+
+
+def _is_most(source: str, edits: Sequence[Edit]) -> bool:
+    """Return whether the edits take out most of what is there: then the comments are what the text is about."""
+    gone = sum(len(source[edit.start : edit.end].strip()) for edit in edits)
+    return gone > _MOST * len(source.strip())
 
 
 def _joined(edits: Sequence[Edit]) -> list[Edit]:

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from reasoning_bank.compression.edits import Edit
+from reasoning_bank.compression.repeats import REFERENCE
 
 _COUNTED: Final = re.compile(r"×\d+$")
 _COSTS: Final = 8
@@ -81,7 +82,8 @@ def folded(source: str, start: int = 0) -> list[list[Edit]]:
     """
     patterns: dict[str, list[_Line]] = {}
     for line in _lines(source, start):
-        if not _TELLING.search(line.text) and _WORDS.search(pattern := _SLOT.sub(_mask, line.text)):
+        stays = _TELLING.search(line.text) or REFERENCE.match(line.text)
+        if not stays and _WORDS.search(pattern := _SLOT.sub(_mask, line.text)):
             patterns.setdefault(pattern, []).append(line)
     return [_fold(lines) for lines in patterns.values() if len(lines) >= _FEWEST and _varies(lines)]
 

@@ -12,7 +12,8 @@ _QUOTES: Final = (24, 48, 96)
 """Characters of the beginning of a block that a reference quotes: as few as tell it from all that stands before."""
 _TELLING: Final = re.compile(r"(?:[^\W_][\W_]*){8}")
 """What a quote needs: a ruler of dashes finds nothing."""
-_REFERENCE: Final = re.compile(r"^\[the (?:line|\d+ lines) above from \"", re.MULTILINE)
+REFERENCE: Final = re.compile(r"^\[the (?:line|\d+ lines) above from \"", re.MULTILINE)
+"""How a reference begins."""
 _MOST_PLACES: Final = 500
 """Different blocks that are referred to: for each, its beginning is looked for in all that stands before it."""
 _BY_LINES: Final[frozenset[Kind]] = frozenset({"prose", "log", "trace", "chat", "memories"})
@@ -39,7 +40,7 @@ def references(text: str, segments: Sequence[Segment], *, preserve_json: bool) -
         segments: its segments.
         preserve_json: JSON stays, since something will parse it.
     """
-    if _REFERENCE.search(text):
+    if REFERENCE.search(text):
         return []
     finder = _Finder(text, list(_units(text, segments, preserve_json=preserve_json)))
     edits: list[Edit] = []

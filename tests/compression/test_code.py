@@ -88,6 +88,15 @@ def test_comments_that_tools_and_people_need_stay(comment: str) -> None:
     assert apply(source, without_comments(source, "python")) == f"{comment}\nx = 1\n"
 
 
+def test_a_text_that_is_mostly_comments_is_left_alone() -> None:
+    source = "# Remove the mark in front of what you need\n# TOKEN=the token of the service\n# KEY=the other one\nA=1\n"
+    assert apply(source, without_comments(source, "bash")) == source
+    assert (
+        apply("# One of many words.\n", without_comments("# One of many words.\n", "python"))
+        == "# One of many words.\n"
+    )
+
+
 def test_docstrings_go_only_when_asked_and_never_the_only_statement() -> None:
     source = (
         '"""Of the module."""\n\n\nclass A:\n    """Of the class: é."""\n\n'
