@@ -33,6 +33,9 @@ Stage = Literal[
     "neighbours",
     "answers",
     "session",
+    "places",
+    "names",
+    "telling",
     "scoring",
 ]
 """A part of the rule that can be left out, to measure what it adds; the four strategies are such parts too."""

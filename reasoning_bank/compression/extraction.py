@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from reasoning_bank.compression.cutting import Plan, overlapping, plan
-from reasoning_bank.compression.edits import Segment, Span
+from reasoning_bank.compression.edits import Kind, Segment, Span
 from reasoning_bank.compression.layout import LONG_LINE, Unit, judged, units
 from reasoning_bank.compression.pieces import Pieces
 from reasoning_bank.compression.relevance import Encode, Passages, Relevance, asked, central
@@ -89,7 +89,7 @@ class Extraction:
         )
 
     def _relevance(self, cover: Sequence[Unit], question: str | None, encode: Encode | None) -> Relevance:
-        kinds = [self.found[unit.segment].kind for unit in cover]
+        kinds: list[Kind] = [self.found[unit.segment].kind for unit in cover]
         passages = Passages(
             [judged(self.pieces.text, unit, kind) for unit, kind in zip(cover, kinds, strict=True)],
             np.array([unit.paragraph for unit in cover], dtype=np.intp),

@@ -146,7 +146,7 @@ def _meaning(passages: Passages, query: str, encode: Encode, *, preselected: Sco
     """Likeness to the query's meaning, 0..1, of the most promising units; None when no model can tell it."""
     chosen = np.argsort(-preselected, kind="stable")[:EMBEDDED_UNITS]
     try:
-        vectors = encode([passages.texts[at] for at in chosen.tolist()], "document")
+        vectors = encode([passages.texts[int(at)] for at in chosen], "document")
         likeness = vectors @ encode([query], "query")[0]
     except (ModelUnavailableError, UpstreamError, BusyError):
         return None
@@ -172,8 +172,8 @@ def _named(passages: Passages, scores: Scores) -> Scores:
     names = {number: name for number, name in _comparable(passages.names).items() if len(name) >= _SHORTEST_NAME}
     if not names:
         return scores
-    naming = np.argsort(-scores, kind="stable")[:_NAMING_UNITS].tolist()
-    lowered = [(at, passages.texts[at].lower(), int(passages.paragraphs[at])) for at in naming]
+    naming = np.argsort(-scores, kind="stable")[:_NAMING_UNITS]
+    lowered = [(int(at), passages.texts[int(at)].lower(), int(passages.paragraphs[at])) for at in naming]
     more = np.zeros(int(passages.paragraphs.max()) + 1)
     for number, name in names.items():
         # The best comes first.

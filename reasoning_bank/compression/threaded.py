@@ -1,9 +1,9 @@
 """A compressor for an event loop: it works in a thread, asks the embedding model on the loop, and can be cancelled."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import anyio.from_thread
 import anyio.to_thread
@@ -18,7 +18,7 @@ from reasoning_bank.errors import ModelUnavailableError
 if TYPE_CHECKING:
     from reasoning_bank.embeddings.switch import RunningModel
 
-Report = Callable[[float], Awaitable[object]]
+Report = Callable[[float], Coroutine[Any, Any, object]]
 """Told the share done, 0..1, on the event loop."""
 
 _KEPT_UNITS: Final = 4_096

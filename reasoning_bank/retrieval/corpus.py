@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoning_bank.records import Outcome
-from reasoning_bank.retrieval.fusion import Scores
+from reasoning_bank.retrieval.fusion import Scores, silence
 from reasoning_bank.retrieval.postings import (
     FloatArray,
     IntArray,
@@ -24,7 +24,7 @@ from reasoning_bank.retrieval.postings import (
 from reasoning_bank.retrieval.sequence import Order, extended, find_order, smoothed_norms
 from reasoning_bank.retrieval.vocabulary import Vocabulary, empty_vocabulary
 from reasoning_bank.retrieval.vocabulary import extended as with_terms
-from reasoning_bank.text.analyser import KIND_SHIFT, KINDS
+from reasoning_bank.text.analyser import HEADER_ROWS, KIND_SHIFT, KINDS
 from reasoning_bank.vectors.exact import MatrixView, VectorMatrix
 
 OUTCOMES: tuple[Outcome, ...] = ("unknown", "success", "failure", "partial")
@@ -43,6 +43,7 @@ class Batch:
     Attributes:
         terms: packed terms (`Terms.packed`).
         occurred: seconds since 1970 of when each happened or was stored.
+        dated: whether that is when it happened.
         valid: (from, to) in microseconds since 1970, infinite where open.
         sessions: name of the session, None for none.
         positions: place in the session, nan where unknown.
@@ -53,6 +54,7 @@ class Batch:
     outcomes: Sequence[Outcome]
     domains: Sequence[str | None]
     occurred: Sequence[float]
+    dated: Sequence[bool]
     valid: Sequence[tuple[float, float]]
     sessions: Sequence[str | None]
     positions: Sequence[float]
@@ -60,14 +62,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What is known of each row; all (n,), `lengths` (3, n) in the order words, pairs, identifiers."""
+    """What is known of each row; all (n,), `lengths` (4, n) in the order words, pairs, identifiers, places."""
 
     lengths: FloatArray
     code_share: FloatArray
     asks: BoolArray
+    silence: FloatArray
     outcomes: NDArray[np.int8]
     domains: IntArray
     occurred: Scores
+    dated: BoolArray
     valid_from: Scores
     valid_to: Scores
     sessions: IntArray
@@ -158,12 +162,14 @@ def empty_corpus(matrix: VectorMatrix) -> Corpus:
     """A workspace without memories, whose vectors will be kept in `matrix`."""
     floats, ints = np.empty(0, np.float64), np.empty(0, np.int64)
     columns = Columns(
-        lengths=np.empty((3, 0), np.float32),
+        lengths=np.empty((HEADER_ROWS, 0), np.float32),
         code_share=np.empty(0, np.float32),
         asks=np.empty(0, np.bool_),
+        silence=np.empty(0, np.float32),
         outcomes=np.empty(0, np.int8),
         domains=ints,
         occurred=floats,
+        dated=np.empty(0, np.bool_),
         valid_from=floats,
         valid_to=floats,
         sessions=ints,
@@ -256,7 +262,7 @@ def embedded(corpus: Corpus, matrix: VectorMatrix, blocks: Iterable[tuple[Sequen
 
 def _next_order(corpus: Corpus, columns: Columns, live: BoolArray, dead: IntArray) -> Order:
     changed = np.concatenate([dead, np.arange(corpus.size, len(live))])
-    if np.any((columns.sessions[changed] >= 0) & ~np.isnan(columns.positions[changed])):
+    if np.any(columns.sessions[changed] >= 0):
         return find_order(columns.sessions, columns.positions, live)
     # Sorting all sessions of 100,000 memories takes longer than the rest of the patch.
     return extended(corpus.order, len(live) - corpus.size)
@@ -268,9 +274,11 @@ def _columns(batch: Batch, table: TermTable, names: Names) -> Columns:
         lengths=table.lengths,
         code_share=table.code_share,
         asks=table.asks,
+        silence=silence(table.asking, table.told),
         outcomes=np.array([OUTCOMES.index(each) for each in batch.outcomes], dtype=np.int8),
         domains=_numbers(batch.domains, names.domains),
         occurred=np.array(batch.occurred, dtype=np.float64),
+        dated=np.array(batch.dated, dtype=np.bool_),
         valid_from=valid[:, 0],
         valid_to=valid[:, 1],
         sessions=_numbers(batch.sessions, names.sessions),

@@ -6,6 +6,7 @@ import numpy as np
 
 from reasoning_bank.records import Standing, Strategy
 from reasoning_bank.retrieval.fusion import Scores
+from reasoning_bank.retrieval.links import NAMED
 from reasoning_bank.retrieval.strategies import Evidence
 
 
@@ -22,7 +23,9 @@ def scores_by_strategy(evidence: Evidence) -> dict[Strategy, Scores]:
     if evidence.temporal is not None:
         scores["temporal"] = _found(evidence.temporal)
     if evidence.entity is not None:
-        scores["entity"] = _found(evidence.entity.points)
+        named = evidence.entity.identifiers.points + evidence.entity.places.points
+        named[evidence.entity.titled] += NAMED
+        scores["entity"] = _found(named)
     return scores
 
 

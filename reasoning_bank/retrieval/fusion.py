@@ -3,8 +3,12 @@
 Rank fusion throws the scores away and loses on every kind of data measured; min-max lets one outlier decide.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
+
+from reasoning_bank.text.analyser import TOLD_ENOUGH
 
 Scores = NDArray[np.float64]
 Mask = NDArray[np.bool_] | None
@@ -15,6 +19,14 @@ CODE_DENSE_GAIN = 0.33
 """What meaning weighs more among code: a question in prose shares few words with the code that answers it."""
 IDENTIFIER_WEIGHT = 0.5
 """Weight of names shared with the content, among code only: in prose they are chance."""
+PLACE_WEIGHT = 0.5
+"""Weight of file paths in the content that a question speaks of, among code only (.2-.8 measure the same)."""
+ASKING = 2.0
+"""What a memory that only asks loses, standard deviations (1.5-4 measure the same): a question is seldom an answer."""
+TELLING = 1.0
+"""What a memory that states next to nothing loses (.5-1 measure the same)."""
+ROOMY = 100
+"""Candidates from which a standard deviation is what it is in a large bank."""
 FULL_CODE_SHARE = 0.1
 """Mean share of code punctuation from which candidates count as code: prose has .015, Python .12."""
 FIXED_DEGREE = 0.45
@@ -63,20 +75,41 @@ def code_degree(dense: Scores, lexical: Scores, code_share: NDArray[np.float32])
     return min(1.0, float(code_share[best].mean()) / FULL_CODE_SHARE) if len(best) else 0.0
 
 
-def fuse(dense: Scores, lexical: Scores, identifiers: Scores, *, degree: float) -> Scores:
+def fuse(dense: Scores, lexical: Scores, identifiers: Scores, places: Scores, *, degree: float) -> Scores:
     """One score per candidate: no absolute meaning, only order. Without lexical matches the dense order stays as it is.
 
     Args:
         dense: (n,) z-scores of cosines.
         lexical: (n,) z-scores of BM25 of words and pairs.
         identifiers: (n,) z-scores of BM25 of names in the content.
+        places: (n,) z-scores of BM25 of the words of file paths in the content.
         degree: how much the likely answers are code (`code_degree`).
     """
     weight = PROSE_DENSE_WEIGHT + CODE_DENSE_GAIN * degree
     fused = weight * dense
     fused += (1 - weight) * lexical
     fused += IDENTIFIER_WEIGHT * degree * identifiers
+    fused += PLACE_WEIGHT * degree * places
     return fused
+
+
+def room(candidates: int) -> float:
+    """How much of a boost or loss in standard deviations counts among so many candidates, 0..1.
+
+    No z-score of n values is above the square root of n - 1 (Samuelson 1968): among five memories what is worth two
+    standard deviations elsewhere would outweigh all else.
+    """
+    return min(1.0, math.sqrt(max(candidates - 1, 0) / ROOMY))
+
+
+def silence(asking: NDArray[np.float32], told: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n,) standard deviations a memory loses because it answers little.
+
+    Args:
+        asking: (n,) share of each text that only asks, 0..1.
+        told: (n,) words of what each states, up to `TOLD_ENOUGH`.
+    """
+    return (ASKING * asking + TELLING * (1 - told / TOLD_ENOUGH)).astype(np.float32)
 
 
 def best_rows(scores: Scores, limit: int) -> NDArray[np.intp]:

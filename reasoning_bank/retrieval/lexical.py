@@ -3,7 +3,7 @@
 Every statistic is over the candidates only: better, and nothing leaks between workspaces.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +25,7 @@ ALWAYS_KEPT_TERMS = 12
 COMMON_SHARE = 0.25
 """Beyond the rarest, terms in more than this share of the memories are left out: they cost most and tell least."""
 
-_WORD, _PAIR, _IDENTIFIER = KINDS.index("word"), KINDS.index("pair"), KINDS.index("identifier")
-_KIND_WEIGHTS = np.array([1.0, PAIR_WEIGHT, 1.0])
+_KIND_WEIGHTS = np.array([PAIR_WEIGHT if kind == "pair" else 1.0 for kind in KINDS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class QueryTerms:
     Attributes:
         keys: (t,) uint64.
         counts: (t,) float64 how often the query says each.
-        kinds: (t,) int64: 0 word, 1 pair, 2 identifier.
+        kinds: (t,) int64 place of its kind in `KINDS`.
     """
 
     keys: KeyArray
@@ -50,20 +49,20 @@ class TermScores:
 
     Attributes:
         points: (n,) BM25 of the terms.
-        coverage: (n,) share of the query's information a row holds, 0..1: of its words, or of its identifiers.
+        coverage: by kind of term, (n,) share of the query's information of that kind a row holds, 0..1.
     """
 
     points: NDArray[np.float64]
-    coverage: NDArray[np.float64]
+    coverage: Mapping[Kind, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """How many terms rows have, in the order words, pairs, identifiers.
+    """How many terms rows have, in the order of `KINDS`.
 
     Attributes:
-        rows: (3, n) of each row.
-        means: (3,) over the candidates.
+        rows: (4, n) of each row.
+        means: (4,) over the candidates.
         candidates: how many candidates there are.
     """
 
@@ -97,7 +96,7 @@ def term_scores(
     """BM25 of all rows, and how much of the query each holds.
 
     Args:
-        query: the terms to look for; pairs count in the points, not in the coverage.
+        query: the terms to look for.
         segments: where the terms are.
         lengths: how long rows are.
         mask: (n,) True for candidates, or None when all rows are.
@@ -108,7 +107,11 @@ def term_scores(
     idf = _idf(np.bincount(matches.terms, minlength=len(query.keys)), lengths.candidates)
     points = _term_points(query, matches, idf=idf, lengths=lengths, prior=length_prior)
     rows = lengths.rows.shape[1]
-    return TermScores(_sums(matches.rows, points, rows), _coverage(query, matches, idf, rows))
+    kinds: list[int] = np.unique(query.kinds).tolist()
+    coverage: dict[Kind, NDArray[np.float64]] = {
+        KINDS[kind]: _coverage(matches, query.kinds == kind, idf, rows) for kind in kinds
+    }
+    return TermScores(_sums(matches.rows, points, rows), coverage)
 
 
 def pruned(query: QueryTerms, segments: Sequence[Segment], *, memories: int) -> QueryTerms:
@@ -117,7 +120,7 @@ def pruned(query: QueryTerms, segments: Sequence[Segment], *, memories: int) -> 
         return query
     frequency = frequencies(segments, query.keys)
     keep = frequency <= COMMON_SHARE * memories
-    for kind in (_WORD, _PAIR, _IDENTIFIER):
+    for kind in np.unique(query.kinds):
         of_kind = np.flatnonzero(query.kinds == kind)
         keep[of_kind[np.argsort(frequency[of_kind], kind="stable")[:ALWAYS_KEPT_TERMS]]] = True
     return QueryTerms(query.keys[keep], query.counts[keep], query.kinds[keep])
@@ -146,13 +149,11 @@ def _term_points(
     return weights[matches.terms] * saturated
 
 
-def _coverage(query: QueryTerms, matches: Matches, idf: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+def _coverage(matches: Matches, chosen: NDArray[np.bool_], idf: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
     # Words the bank does not know have the highest idf: they count against every memory.
-    counting = query.kinds != _PAIR
-    asked = float(idf[counting].sum())
-    chosen = counting[matches.terms]
-    held = _sums(matches.rows[chosen], idf[matches.terms[chosen]], rows)
-    return held / asked if asked else held
+    among = chosen[matches.terms]
+    held = _sums(matches.rows[among], idf[matches.terms[among]], rows)
+    return held / float(idf[chosen].sum())
 
 
 def _sums(rows: NDArray[np.int32], points: NDArray[np.float64], size: int) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ class Situation:
         has_model: whether queries can be.
         knows_words: whether any word of the query may occur.
         knows_names: whether any identifier of the query may occur.
-        names_times: whether the query names a time.
+        names_times: whether the query names a time, or asks for one.
         named: candidates that hold the one identifier the query consists of; 0 for any other query.
     """
 
@@ -131,7 +131,7 @@ def _needless(strategy: Strategy, situation: Situation, k: int) -> str:
         case "entity":
             return "" if situation.knows_names else "no memory holds an identifier of the query"
         case "temporal":
-            return "" if situation.names_times else "the query names no time"
+            return "" if situation.names_times else "the query names no time and asks for none"
         case "semantic":
             # Whoever asks for a name wants what bears it, and a model that never saw the name can only guess.
             return f"{situation.named} memories hold the name asked for" if situation.named >= k else ""

@@ -26,9 +26,11 @@ class TermTable:
     """The terms of a run of memories, unpacked from their blobs.
 
     Attributes:
-        lengths: (3, n) float32: words, pairs, identifiers of each memory.
+        lengths: (4, n) float32: words, pairs, identifiers, places of each memory.
         code_share: (n,) float32, 0..1.
         asks: (n,) bool, True where the text asks a question.
+        asking: (n,) float32, 0..1: how much of it only asks.
+        told: (n,) float32, words of what it states, up to `TOLD_ENOUGH`.
         rows: (m,) int64 place of the memory in the run, per term.
         keys: (m,) uint64 term keys.
         counts: (m,) float32 how often the term occurs in the memory.
@@ -37,6 +39,8 @@ class TermTable:
     lengths: FloatArray
     code_share: FloatArray
     asks: NDArray[np.bool_]
+    asking: FloatArray
+    told: FloatArray
     rows: IntArray
     keys: KeyArray
     counts: FloatArray
@@ -87,6 +91,8 @@ def unpack_terms(blobs: Sequence[bytes]) -> TermTable:
         lengths=np.stack([packed["count"][heads + line] for line in range(HEADER_ROWS)]).astype(np.float32),
         code_share=(packed["key"][heads + 2] * _SHARE_SCALE).astype(np.float32),
         asks=packed["key"][heads].astype(np.bool_),
+        asking=(packed["key"][heads + 1] * _SHARE_SCALE).astype(np.float32),
+        told=packed["key"][heads + 3].astype(np.float32),
         rows=np.repeat(np.arange(len(blobs), dtype=np.int64), sizes - HEADER_ROWS),
         keys=terms["key"].astype(np.uint64),
         counts=terms["count"].astype(np.float32),

@@ -11,14 +11,16 @@ import numpy as np
 
 from reasoning_bank.records import Stage
 from reasoning_bank.retrieval.corpus import Corpus
-from reasoning_bank.retrieval.fusion import FIXED_DEGREE, Scores, best_rows, code_degree, fuse, z_scores
-from reasoning_bank.retrieval.links import linked_rows, with_links
+from reasoning_bank.retrieval.fusion import FIXED_DEGREE, Scores, best_rows, code_degree, fuse, room, z_scores
+from reasoning_bank.retrieval.lexical import TermScores
+from reasoning_bank.retrieval.links import LINKING_HITS, NAMED, linked_rows, with_links
 from reasoning_bank.retrieval.postings import FloatArray, IntArray
-from reasoning_bank.retrieval.relevance import relevance
+from reasoning_bank.retrieval.relevance import relevance, shared_words
 from reasoning_bank.retrieval.scope import Scope
 from reasoning_bank.retrieval.sequence import around, lifted_by_neighbours, lifted_by_session
 from reasoning_bank.retrieval.strategies import Evidence
 from reasoning_bank.retrieval.temporal import TEMPORAL_BOOST
+from reasoning_bank.text.analyser import Kind
 
 SHARING_ROWS = 2_000
 """Best rows whose sessions share scores among neighbours: no session without one of them can still come first."""
@@ -37,6 +39,21 @@ class Ranking:
     degree: float
 
 
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """True cosines of the query with every row.
+
+    Attributes:
+        cosines: (n,) nan where unknown.
+        best: the highest among the candidates, nan when none is known.
+        candidates: how many there are.
+    """
+
+    cosines: Scores
+    best: float
+    candidates: int
+
+
 def rank(
     corpus: Corpus,
     evidence: Evidence,
@@ -51,14 +68,21 @@ def rank(
         corpus: the workspace.
         evidence: what the strategies found.
         scope: which rows may be returned; every statistic is over them only.
-        text_of: reads the text of a row; called once, for the best hit, and only where items have titles.
+        text_of: reads the text of a row; called for the best hits, and only where items have titles.
         without: parts of the rule that are left out.
     """
     ranking = _fused(corpus, evidence, scope, without)
     scores = ranking.scores
     if "links" not in without:
         scores = _linked(corpus, scores, scope, text_of)
-    return Ranking(_shared(corpus, scores, without), ranking.degree)
+    scores = _shared(corpus, scores, without)
+    share = room(scope.count)
+    # After that, so that a question still lifts the answer beside it, and a date only what is of that date.
+    if evidence.temporal is not None:
+        scores = scores + share * TEMPORAL_BOOST * evidence.temporal
+    if "telling" not in without:
+        scores = scores - share * corpus.columns.silence
+    return Ranking(scores, ranking.degree)
 
 
 def best_first(corpus: Corpus, scores: Scores, limit: int) -> IntArray:
@@ -69,17 +93,35 @@ def best_first(corpus: Corpus, scores: Scores, limit: int) -> IntArray:
     return np.array([row for _, _, row in nsmallest(limit, keyed)], dtype=np.int64)
 
 
-def relevance_of(corpus: Corpus, evidence: Evidence, vector: FloatArray | None, rows: IntArray) -> Scores:
-    """(m,) absolute relevance of rows, 0..1; (dim,) `vector` is the query's meaning where the model could tell."""
-    cosine = np.full(len(rows), np.nan)
-    if vector is not None and evidence.semantic is not None:
-        # The length of the query matters here only: an average of two unit vectors is shorter than 1.
-        lengths = corpus.vector_norms(rows) * max(float(np.linalg.norm(vector)), 1e-12)
-        cosine = corpus.products(vector, rows) / np.maximum(lengths, 1e-12)
-    covered, named = (
-        np.zeros(len(rows)) if found is None else found.coverage[rows] for found in (evidence.keyword, evidence.entity)
-    )
-    return relevance(cosine, covered, named)
+def likeness(corpus: Corpus, evidence: Evidence, vector: FloatArray | None, scope: Scope) -> Likeness:
+    """How like the query rows are by meaning; (dim,) `vector` is the query's, None where no model could tell."""
+    if vector is None or evidence.semantic is None:
+        return Likeness(np.full(corpus.size, np.nan), np.nan, scope.count)
+    cosines = evidence.semantic.plain(corpus, vector)
+    among = cosines if scope.mask is None else cosines[scope.mask]
+    known = among[~np.isnan(among)]
+    return Likeness(cosines, float(known.max()) if len(known) else np.nan, scope.count)
+
+
+def relevance_of(evidence: Evidence, like: Likeness, rows: IntArray) -> Scores:
+    """(m,) absolute relevance, 0..1, of the best rows; best first, the very best included."""
+    words = _words(evidence, rows)
+    return relevance(like.cosines[rows], words, best=like.best, candidates=like.candidates)
+
+
+def _words(evidence: Evidence, rows: IntArray) -> Scores:
+    nothing = np.zeros(len(rows))
+    words = pairs = names = nothing
+    if evidence.keyword is not None:
+        words, pairs = (_covered(evidence.keyword, kind, rows) for kind in ("word", "pair"))
+    if evidence.entity is not None:
+        names = _covered(evidence.entity.identifiers, "identifier", rows)
+    return shared_words(words, pairs, names)
+
+
+def _covered(found: TermScores, kind: Kind, rows: IntArray) -> Scores:
+    coverage = found.coverage.get(kind)
+    return np.zeros(len(rows)) if coverage is None else coverage[rows]
 
 
 def _fused(corpus: Corpus, evidence: Evidence, scope: Scope, without: frozenset[Stage]) -> Ranking:
@@ -88,27 +130,31 @@ def _fused(corpus: Corpus, evidence: Evidence, scope: Scope, without: frozenset[
     cosines = np.full(corpus.size, np.nan) if meaning is None else meaning.cosines
     known, allowed = (scope.mask, scope.mask) if meaning is None else (meaning.known, meaning.open)
     words = nothing if evidence.keyword is None else evidence.keyword.points
-    names = nothing if evidence.entity is None else evidence.entity.points
+    names, places = nothing, nothing
+    if evidence.entity is not None:
+        names = evidence.entity.identifiers.points
+        places = nothing if "places" in without else evidence.entity.places.points
     degree = FIXED_DEGREE
     if "code_share" not in without:
         rows = slice(None) if allowed is None else allowed
         degree = code_degree(cosines[rows], words[rows], corpus.columns.code_share[rows])
-    scores = fuse(z_scores(cosines, known), z_scores(words, scope.mask), z_scores(names, scope.mask), degree=degree)
-    if evidence.temporal is not None:
-        scores += TEMPORAL_BOOST * evidence.temporal
+    lexical, identifiers, paths = (z_scores(each, scope.mask) for each in (words, names, places))
+    scores = fuse(z_scores(cosines, known), lexical, identifiers, paths, degree=degree)
+    if evidence.entity is not None:
+        scores[evidence.entity.titled] += NAMED * room(scope.count)
     if allowed is not None:
         scores[~allowed] = -np.inf
     return Ranking(scores, degree)
 
 
 def _linked(corpus: Corpus, scores: Scores, scope: Scope, text_of: Callable[[int], str]) -> Scores:
-    best = best_first(corpus, scores, 1) if corpus.titled else np.empty(0, np.int64)
-    if not len(best):
-        return scores
-    top = int(best[0])
-    linked = linked_rows(text_of(top), corpus.segments, memories=corpus.live_count)
-    allowed = linked if scope.mask is None else linked[scope.mask[linked]]
-    return with_links(scores, top, allowed[allowed != top])
+    hits: list[int] = best_first(corpus, scores, LINKING_HITS).tolist() if corpus.titled else []
+    links: list[tuple[int, IntArray]] = []
+    for hit in hits:
+        rows = linked_rows(text_of(hit), corpus.segments, memories=corpus.live_count)
+        allowed = rows if scope.mask is None else rows[scope.mask[rows]]
+        links.append((hit, allowed[allowed != hit]))
+    return with_links(scores, links)
 
 
 def _shared(corpus: Corpus, scores: Scores, without: frozenset[Stage]) -> Scores:

@@ -32,13 +32,21 @@ from reasoning_bank.retrieval.options import RetrievalCaches, RetrievalOptions
 from reasoning_bank.retrieval.planner import STRATEGIES, Path, Plan, Situation, plan
 from reasoning_bank.retrieval.postings import FloatArray, IntArray, find
 from reasoning_bank.retrieval.presets import Manner, with_whole_traces
-from reasoning_bank.retrieval.ranking import Ranking, best_first, rank, relevance_of
+from reasoning_bank.retrieval.ranking import Likeness, Ranking, best_first, likeness, rank, relevance_of
 from reasoning_bank.retrieval.runner import StrategyRunner
 from reasoning_bank.retrieval.scope import Scope, find_scope, is_filtered
 from reasoning_bank.retrieval.scoring import Candidate, rescored
 from reasoning_bank.retrieval.selection import Limits, Selection, hidden_reason, select
-from reasoning_bank.retrieval.strategies import Evidence, Meaning, by_entity, by_keyword, by_meaning, lengths_of
-from reasoning_bank.retrieval.temporal import temporal_scores
+from reasoning_bank.retrieval.strategies import (
+    Evidence,
+    Meaning,
+    Names,
+    by_entity,
+    by_keyword,
+    by_meaning,
+    by_time,
+    lengths_of,
+)
 from reasoning_bank.retrieval.timing import Stopwatch
 from reasoning_bank.retrieval.workspaces import Picture, VectorSpace, Workspaces
 from reasoning_bank.storage import changes, memories
@@ -105,8 +113,8 @@ class _Judged:
 
     ground: Ground
     evidence: Evidence
-    vector: FloatArray | None
     ranking: Ranking
+    like: Likeness
 
 
 class Searcher:
@@ -180,7 +188,8 @@ class Searcher:
                 text_of=partial(self._text_of, connection, ground),
                 without=asked.without,
             )
-        judged = _Judged(ground, evidence, vector, ranking)
+            like = likeness(ground.picture.corpus, evidence, vector, ground.scope)
+        judged = _Judged(ground, evidence, ranking, like)
         selection = self._best(connection, judged)
         found = self._answered(connection, ground, selection)
         with watch.stage("context"):
@@ -215,8 +224,9 @@ class Searcher:
             has_vectors=bool(corpus.view.live_count),
             has_model=asked.space is not None,
             knows_words=bool(corpus.vocabulary.known(of_kinds(terms, "word", "pair").keys).any()),
-            knows_names=bool(corpus.vocabulary.known(of_kinds(terms, "identifier").keys).any()),
-            names_times=bool(intent.times),
+            knows_names=corpus.titled
+            or bool(corpus.vocabulary.known(of_kinds(terms, "identifier", "path").keys).any()),
+            names_times=bool(intent.times) or intent.asks_when,
             named=_named(corpus, scope, asked.query.task) if intent.kind == "identifier" else 0,
         )
         return plan(
@@ -232,21 +242,17 @@ class Searcher:
     ) -> tuple[Evidence, tuple[Strategy, ...]]:
         corpus, without = picture.corpus, asked.without
         lengths = lengths_of(corpus, scope)
-        works: dict[Strategy, Callable[[], TermScores | Scores]] = {
+        works: dict[Strategy, Callable[[], TermScores | Scores | Names]] = {
             "keyword": lambda: by_keyword(corpus, terms, scope, lengths=lengths, without=without),
-            "temporal": lambda: temporal_scores(
-                intent.times,
-                corpus.columns.occurred,
-                valid=(corpus.columns.valid_from, corpus.columns.valid_to),
-            ),
-            "entity": lambda: by_entity(corpus, terms, scope, lengths=lengths),
+            "temporal": lambda: by_time(corpus, intent),
+            "entity": lambda: by_entity(corpus, terms, scope, line=intent.main_line, lengths=lengths, without=without),
         }
         outcome = self._runner.run({name: work for name, work in works.items() if chosen.runs(name)})
         asked.watch.add(outcome.took_ms)
         found = outcome.found
         return Evidence(
             keyword=cast("TermScores | None", found.get("keyword")),
-            entity=cast("TermScores | None", found.get("entity")),
+            entity=cast("Names | None", found.get("entity")),
             temporal=cast("Scores | None", found.get("temporal")),
         ), outcome.missing
 
@@ -289,7 +295,7 @@ class Searcher:
         places: list[int] = rows.tolist()
         wanted = [ids[row] for row in places]
         found = self._workspaces.read(connection, ground.asked.workspace, wanted, picture=ground.picture)
-        relevance = relevance_of(ground.picture.corpus, judged.evidence, judged.vector, rows)
+        relevance = relevance_of(judged.evidence, judged.like, rows)
         return [
             Candidate(found[each], float(judged.ranking.scores[row]), float(relevant))
             for each, row, relevant in zip(wanted, places, relevance, strict=True)

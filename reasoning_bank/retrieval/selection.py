@@ -137,11 +137,6 @@ class _Choice:
         self._take(candidate)
         return _CHOSEN
 
-    @property
-    def _kept(self) -> Sequence[Candidate]:
-        """Those that stay when one more is taken: a warning takes the place of the last of k."""
-        return self.chosen[: self._limits.k - 1]
-
     def _unfit(self, memory: Memory) -> str | None:
         if memory.id in self._limits.excluded:
             return "excluded"
@@ -164,28 +159,28 @@ class _Choice:
         return (
             self._over(limits.per_trace, "trace", memory, lambda each: each.trace_id)
             or self._over(limits.per_actor, "actor", memory, lambda each: each.item.actor)
-            or self._likeness_to_chosen(memory)
+            or self._likeness(memory)
         )
 
     def _over(self, most: int | None, whose: str, memory: Memory, of: Callable[[Memory], str | None]) -> str | None:
         mine, is_low = of(memory), memory.item.trust == "low"
         if mine is None or (most is None and not is_low):
             return None
-        same = [each.memory for each in self._kept if of(each.memory) == mine]
+        same = [each.memory for each in self.chosen if of(each.memory) == mine]
         if most is not None and len(same) >= most:
             return f"{whose} cap"
         if is_low and sum(each.item.trust == "low" for each in same) >= LOW_TRUST_EACH:
             return f"{whose} cap: low trust"
         return None
 
-    def _likeness_to_chosen(self, memory: Memory) -> str | None:
+    def _likeness(self, memory: Memory) -> str | None:
         """Which chosen memory this one nearly repeats, if that matters."""
         allowed = [LOW_TRUST_LIKENESS] if memory.item.trust == "low" else []
         if self._limits.near_duplicates is not None:
             allowed.append(self._limits.near_duplicates)
         if not allowed:
             return None
-        for other in self._kept:
+        for other in self.chosen:
             if _likeness(self._words(memory), self._words(other.memory)) >= min(allowed):
                 return f"near-duplicate of {other.memory.id}"
         return None

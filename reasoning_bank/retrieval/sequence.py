@@ -13,9 +13,10 @@ from reasoning_bank.retrieval.postings import IntArray
 
 NEIGHBOUR_VECTOR = 0.35
 """Share of each neighbour's vector in a memory's smoothed vector (.2-.5 measure the same)."""
-ANSWER = 0.8
-"""What of a question's score its answer inherits, and back."""
+ANSWER = 0.95
+"""What of a question's score its answer inherits (.9-1 measure the same)."""
 NEIGHBOUR = 0.6
+"""What of a neighbour's score any other memory inherits; a question of its answer's too."""
 SECOND_NEIGHBOUR = 0.5
 SESSION = 0.3
 """Weight of the mean of a session's best three scores, added to each of its memories (.2-.5 measure the same)."""
@@ -49,7 +50,8 @@ def find_order(sessions: IntArray, positions: NDArray[np.float64], live: NDArray
         live: (n,) False for forgotten rows, which are nobody's neighbours.
     """
     before, after = np.full(len(sessions), -1, np.int64), np.full(len(sessions), -1, np.int64)
-    rows = np.flatnonzero(live & (sessions >= 0) & ~np.isnan(positions))
+    # Rows of unknown position come last in their session: they share its score and are nobody's neighbours.
+    rows = np.flatnonzero(live & (sessions >= 0))
     rows = rows[np.lexsort((positions[rows], sessions[rows]))]
     group, place = sessions[rows], positions[rows]
     adjacent = np.flatnonzero((group[1:] == group[:-1]) & (place[1:] == place[:-1] + 1))
@@ -123,7 +125,7 @@ def lifted_by_neighbours(scores: Scores, order: Order, asks: NDArray[np.bool_]) 
         [
             scores[rows],
             np.where(asks[before], ANSWER, NEIGHBOUR) * padded[before],
-            np.where(asks[rows], ANSWER, NEIGHBOUR) * padded[after],
+            NEIGHBOUR * padded[after],
             SECOND_NEIGHBOUR * padded[before_2],
             SECOND_NEIGHBOUR * padded[after_2],
         ]

@@ -7,10 +7,14 @@ import numpy as np
 from reasoning_bank.records import Stage
 from reasoning_bank.retrieval.corpus import BoolArray, Corpus
 from reasoning_bank.retrieval.fusion import Scores, best_rows
+from reasoning_bank.retrieval.intent import Intent
 from reasoning_bank.retrieval.lexical import LENGTH_PRIOR, Lengths, QueryTerms, TermScores, of_kinds, term_scores
+from reasoning_bank.retrieval.links import linked_rows
 from reasoning_bank.retrieval.postings import FloatArray, IntArray
 from reasoning_bank.retrieval.scope import Scope
 from reasoning_bank.retrieval.sequence import smoothed
+from reasoning_bank.retrieval.temporal import rows_stating_times, temporal_scores
+from reasoning_bank.text.analyser import Kind
 
 STATISTICS_SAMPLE = 20_000
 """Candidates whose cosines give mean and spread when an index named the nearest: up to here all, beyond a sample."""
@@ -24,14 +28,36 @@ class Meaning:
     """What the semantic strategy says.
 
     Attributes:
-        cosines: (n,) cosines, smoothed where rows have an order; nan where unknown.
+        products: (n,) q·x of the query's and each row's vector; nan where unknown.
+        cosines: (n,) the same, smoothed where rows have an order.
         known: (n,) rows whose cosines give mean and spread, None for all candidates.
         open: (n,) rows that can be returned, None for all.
     """
 
+    products: Scores
     cosines: Scores
     known: BoolArray | None
     open: BoolArray | None
+
+    def plain(self, corpus: Corpus, vector: FloatArray) -> Scores:
+        """(n,) true cosines, unsmoothed: an average of unit vectors, as queries and memories are, is shorter than 1."""
+        lengths = corpus.vector_norms(np.arange(corpus.size)) * max(float(np.linalg.norm(vector)), 1e-12)
+        return self.products / np.maximum(lengths, 1e-12)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the entity strategy says.
+
+    Attributes:
+        identifiers: identifiers of the whole query in the content.
+        places: words of the whole query in the file paths of the content.
+        titled: rows whose title the query's main line says word for word.
+    """
+
+    identifiers: TermScores
+    places: TermScores
+    titled: IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +66,13 @@ class Evidence:
 
     Attributes:
         keyword: words and pairs of neighbouring words of the query's main line in the text.
-        entity: identifiers of the whole query in the content.
+        entity: identifiers, file paths and titles the query names.
         temporal: (n,) how well each row's time fits the times the query names, 0..1.
         semantic: likeness of meaning.
     """
 
     keyword: TermScores | None = None
-    entity: TermScores | None = None
+    entity: Names | None = None
     temporal: Scores | None = None
     semantic: Meaning | None = None
 
@@ -68,9 +94,30 @@ def by_keyword(
     return term_scores(chosen, corpus.segments, lengths=lengths, mask=scope.mask, length_prior=prior)
 
 
-def by_entity(corpus: Corpus, terms: QueryTerms, scope: Scope, *, lengths: Lengths) -> TermScores:
-    """Identifiers in the content."""
-    return term_scores(of_kinds(terms, "identifier"), corpus.segments, lengths=lengths, mask=scope.mask)
+def by_entity(
+    corpus: Corpus, terms: QueryTerms, scope: Scope, *, line: str, lengths: Lengths, without: frozenset[Stage]
+) -> Names:
+    """Identifiers and file paths in the content, and titles that stand in the query's main `line`."""
+
+    def found(kind: Kind) -> TermScores:
+        return term_scores(of_kinds(terms, kind), corpus.segments, lengths=lengths, mask=scope.mask)
+
+    titled = np.empty(0, np.int64)
+    if corpus.titled and "names" not in without:
+        rows = linked_rows(line, corpus.segments, memories=corpus.live_count)
+        titled = rows if scope.mask is None else rows[scope.mask[rows]]
+    return Names(found("identifier"), found("path"), titled)
+
+
+def by_time(corpus: Corpus, intent: Intent) -> Scores:
+    """(n,) how well each row fits the times the query names, or states one where the query asks when; 0..1."""
+    columns = corpus.columns
+    return temporal_scores(
+        intent.times,
+        np.where(columns.dated, columns.occurred, np.nan),
+        valid=(columns.valid_from, columns.valid_to),
+        stating=rows_stating_times(corpus.segments) if intent.asks_when else None,
+    )
 
 
 def by_meaning(
@@ -97,7 +144,8 @@ def by_meaning(
         return cosines if "neighbour_vectors" in without else smoothed(cosines, corpus.order, corpus.smooth_norms)
 
     if near is None:
-        return Meaning(smooth(corpus.products(vector)), scope.mask, scope.mask)
+        products = corpus.products(vector)
+        return Meaning(products, smooth(products), scope.mask, scope.mask)
     candidates = np.arange(corpus.size) if scope.mask is None else np.flatnonzero(scope.mask)
     by_words = np.empty(0, np.int64)
     if keyword is not None:
@@ -108,6 +156,7 @@ def by_meaning(
     products = np.full(corpus.size, np.nan)
     products[scored] = corpus.products(vector, scored)
     return Meaning(
+        products,
         smooth(products),
         known=_marked(corpus.size, sample),
         open=_marked(corpus.size, np.intersect1d(chosen, candidates)),

@@ -26,7 +26,7 @@ from reasoning_bank.vectors.exact import VectorMatrix
 _CHANGES_AT_ONCE = 10_000
 _RELOAD_ABOVE_CHANGES = 20_000
 _RELOAD_ABOVE_DEAD_ROWS = 1_000
-_ALWAYS_NEW = -1
+_DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +212,12 @@ def _batch(connection: Connection, workspace: str, rows: Sequence[IndexRow]) -> 
         outcomes=cast("list[Outcome]", [row.outcome for row in rows]),
         domains=[row.domain and row.domain.casefold() for row in rows],
         occurred=[row.occurred_at for row in rows],
+        dated=[bool(row.dated) for row in rows],
         valid=[
             (-np.inf if row.valid_from is None else row.valid_from, np.inf if row.valid_to is None else row.valid_to)
             for row in rows
         ],
-        sessions=[row.session for row in rows],
+        sessions=[row.session or _moment(row) for row in rows],
         positions=[np.nan if row.position is None else row.position for row in rows],
     )
 
@@ -229,3 +230,13 @@ def _terms(connection: Connection, workspace: str, rows: Sequence[IndexRow]) -> 
     items = memories.by_ids(connection, workspace, outdated)
     anew = {each: analyse(memory.item).packed() for each, memory in items.items()}
     return [anew.get(row.id, row.terms) for row in rows]
+
+
+def _moment(row: IndexRow) -> str | None:
+    """A stand-in for an unknown session: what people said at one instant belongs together, in an unknown order.
+
+    Only a time of day tells an instant; midnight is a date that had none.
+    """
+    if row.actor is None or not row.dated or row.occurred_at % _DAY_S == 0:
+        return None
+    return f"\0at {row.occurred_at!r}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 from sqlalchemy.dialects.sqlite import insert
 
 from reasoning_bank.storage import changes
@@ -23,6 +23,7 @@ class IndexRow(NamedTuple):
         seq: the order in which memories were stored.
         live: neither forgotten nor superseded.
         occurred_at: seconds since 1970 UTC: the event time where it is a date, else when it was stored.
+        dated: whether `occurred_at` says when it happened: an undated import was stored at any time later.
         position: place in its session, or None.
         valid_from, valid_to: microseconds since 1970 UTC, or None; valid while from <= now < to.
         analyser_version: which analyser made the terms.
@@ -35,6 +36,8 @@ class IndexRow(NamedTuple):
     outcome: str
     domain: str | None
     occurred_at: float
+    dated: bool
+    actor: str | None
     session: str | None
     position: int | None
     valid_from: int | None
@@ -104,6 +107,8 @@ _SELECT = select(
     memories.c.outcome,
     memories.c.domain,
     memories.c.occurred_at,
+    or_(memories.c.origin != "import", memories.c.occurred_at != memories.c.created_at / 1_000_000.0).label("dated"),
+    memories.c.actor,
     memories.c.session,
     memories.c.position,
     memories.c.valid_from,

@@ -11,7 +11,7 @@ import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, Protocol, cast
@@ -20,13 +20,15 @@ import snowballstemmer
 
 from reasoning_bank.records import MemoryItem
 from reasoning_bank.text.fields import indexed_text
+from reasoning_bank.text.irregular import BASE_FORM
+from reasoning_bank.text.telling import asking_share, stated
 
-ANALYSER_VERSION = 1
+ANALYSER_VERSION = 2
 """Raised whenever the same text would give other terms: stored terms of another version are made anew."""
 
-Kind = Literal["word", "pair", "identifier", "tag", "title"]
-KINDS: tuple[Kind, ...] = ("word", "pair", "identifier", "tag", "title")
-"""Kinds of terms by their number, the topmost bits of a key."""
+Kind = Literal["word", "pair", "identifier", "path", "tag", "title"]
+KINDS: tuple[Kind, ...] = ("word", "pair", "identifier", "path", "tag", "title")
+"""Kinds of terms by their number, the topmost bits of a key; the first four are scored, and have lengths."""
 KIND_SHIFT = 61
 
 # The closed-class words of English: they say how a sentence is built, not what it is about.
@@ -38,6 +40,8 @@ STOP_WORDS = frozenset(
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 _IDENTIFIER = re.compile(r"\w+(?:[./]+\w+)*")
+_FILE_PATH = re.compile(r"(?<![\w:/-])(?:[\w-]+/)+[\w-]+\.[A-Za-z]\w{0,4}\b")
+_DIFF_SIDE = re.compile(r"^[ab]/")
 _PATH_JOINT = re.compile(r"[./]+")
 _CASE_PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _INNER_CAPITAL = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2}[a-z]")
@@ -47,6 +51,9 @@ _CODE_CHARACTERS = re.compile(r"[(){}\[\]=_<>;:/\\.#@|*+&%$\"`]")
 # Nothing people write as one word is longer; a base64 blob must not cost a stemmer run over 64 KiB.
 _LONGEST_WORD = 64
 _SHORTEST_IDENTIFIER = 4
+_SHORTEST_PLACE = 3
+# Share of code punctuation at which "?" is an operator, not a question.
+_CODE = 0.1
 _FIRST_LINE = 300
 # No model reads further, and 64 KiB of words never seen before take half a second to stem.
 _QUERY_READ = 4_000
@@ -61,8 +68,11 @@ _KEY_MASK = (1 << 64) - 1
 _ROW = struct.Struct("<QI")
 _SHARE_SCALE = 1_000_000
 
-HEADER_ROWS = 3
-"""Rows of a packed blob before its terms: (asks, words), (0, pairs), (millionths of code, identifiers)."""
+TOLD_ENOUGH = 15
+"""Words from which a text is long enough to tell something: more are not counted."""
+HEADER_ROWS = 4
+"""Rows of a packed blob before its terms: (asks, words), (millionths asked, pairs), (millionths of code, identifiers),
+(words told, places)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,35 +83,42 @@ class Terms:
         words: stemmed words, and identifiers whole and split, with how often each occurs; no stop words.
         pairs: neighbouring stemmed words, stop words kept, joined by a blank.
         identifiers: code names and paths (of a memory: in its content), lower case, whole and in parts.
+        places: words of the file paths in a memory's content; of a query, all its words.
         code_share: share of characters that are code punctuation, 0..1; prose is about .015, code about .12.
         title: the title in plain lower-case words when it can link items, else "".
         asks: whether the text asks something: what follows in its session is likely the answer.
+        asking: share of the text that only asks, 0..1; 0 for a memory with content, which answers.
+        told: words of what it states, at most `TOLD_ENOUGH`; a memory with content tells enough.
         tags: labels to filter by, casefolded; never scored.
     """
 
     words: Mapping[str, int]
     pairs: Mapping[str, int]
     identifiers: Mapping[str, int]
+    places: Mapping[str, int] = field(default_factory=dict[str, int])
     code_share: float = 0.0
     title: str = ""
     asks: bool = False
+    asking: float = 0.0
+    told: int = TOLD_ENOUGH
     tags: frozenset[str] = frozenset()
 
     def packed(self) -> bytes:
         """The terms as little-endian rows of 12 bytes (uint64 key, uint32 count): `HEADER_ROWS`, then one per term."""
         rows = [
             (int(self.asks), self.words),
-            (0, self.pairs),
+            (round(self.asking * _SHARE_SCALE), self.pairs),
             (round(self.code_share * _SHARE_SCALE), self.identifiers),
+            (self.told, self.places),
         ]
         header = [_ROW.pack(value, sum(counts.values())) for value, counts in rows]
         return b"".join(header) + b"".join(_ROW.pack(key, count) for key, count in self.keys())
 
     def keys(self) -> Iterator[tuple[int, int]]:
         """Every term as (key, count)."""
-        fields: tuple[tuple[Kind, Mapping[str, int]], ...]
-        fields = (("word", self.words), ("pair", self.pairs), ("identifier", self.identifiers))
-        for kind, counts in fields:
+        scored: tuple[tuple[Kind, Mapping[str, int]], ...]
+        scored = (("word", self.words), ("pair", self.pairs), ("identifier", self.identifiers), ("path", self.places))
+        for kind, counts in scored:
             for term, count in counts.items():
                 yield term_key(kind, term), count
         for tag in sorted(self.tags):
@@ -117,18 +134,25 @@ def analyse(item: MemoryItem) -> Terms:
         words=Counter(words(text)),
         pairs=Counter(pairs(text)),
         identifiers=Counter(identifiers(item.content)),
+        places=dict.fromkeys(places(item.content), 1),
         code_share=code_share(item.text),
         title=_linking_title(item),
         asks="?" in item.text,
+        asking=0.0 if item.content.strip() else _asking(item.text),
+        told=TOLD_ENOUGH if item.content.strip() else _told(item.text),
         tags=frozenset(tag.casefold() for tag in item.tags),
     )
 
 
 def analyse_query(text: str, *, whole: bool = False) -> Terms:
-    """The terms of a query: words and pairs of its main line (or, `whole`, of all lines), identifiers of all of it."""
-    line = (text if whole else main_line(text))[:_QUERY_READ]
+    """The terms of a query: words and pairs of its main line (or, `whole`, of all lines), the others of all of it."""
+    read = text[:_QUERY_READ]
+    line = read if whole else main_line(text)[:_QUERY_READ]
     return Terms(
-        words=Counter(words(line)), pairs=Counter(pairs(line)), identifiers=dict.fromkeys(identifiers(text), 1)
+        words=Counter(words(line)),
+        pairs=Counter(pairs(line)),
+        identifiers=dict.fromkeys(identifiers(text), 1),
+        places=dict.fromkeys([*words(read), *plain_title_words(read)], 1),
     )
 
 
@@ -152,6 +176,21 @@ def pairs(text: str) -> list[str]:
 def identifiers(text: str) -> list[str]:
     """Code names: words with `_` or inner capitals or joined by `.` or `/`, whole and split there, lower case."""
     return [name for match in _IDENTIFIER.findall(text) for name in _identifier_terms(match)]
+
+
+def places(text: str) -> list[str]:
+    """Words of the file paths of a text, stemmed, and each file's name whole: lib/_axes.py has lib, axe and _axes.
+
+    Where a thing was done is told by its path, and a question names the place in words of its own.
+    """
+    found: list[str] = []
+    # A diff names the old and the new file: a/… and b/….
+    for path in dict.fromkeys(_DIFF_SIDE.sub("", each) for each in _FILE_PATH.findall(text)):
+        name = path.rpartition(".")[0]
+        found.append(name.rpartition("/")[2].lower())
+        parts = (part.lower() for part in _CASE_PARTS.findall(name[: _LONGEST_WORD * 4]))
+        found += [_stem(part) for part in parts if len(part) >= _SHORTEST_PLACE and part not in STOP_WORDS]
+    return found
 
 
 def plain_title_words(text: str) -> list[str]:
@@ -196,7 +235,7 @@ def _word_terms(word: str) -> Iterable[str]:
     lowered = word.lower()
     if lowered in STOP_WORDS:
         return ()
-    stems = [_stem(lowered)]
+    stems = [_stem(BASE_FORM.get(lowered, lowered))]
     if "_" in word or _INNER_CAPITAL.search(word):
         parts = (part.lower() for part in _CASE_PARTS.findall(word[: _LONGEST_WORD * 4]))
         stems += [_stem(part) for part in parts if part not in STOP_WORDS]
@@ -224,6 +263,14 @@ def _identifier_terms(name: str) -> Iterator[str]:
 def is_code_name(word: str) -> bool:
     """Whether a word is written as code writes names: `snake_case`, `camelCase`, `HTTPServer`."""
     return "_" in word.strip("_") or bool(_INNER_CAPITAL.search(word))
+
+
+def _asking(text: str) -> float:
+    return asking_share(text) * (1 - min(1.0, code_share(text) / _CODE))
+
+
+def _told(text: str) -> int:
+    return min(len(words(stated(text))), TOLD_ENOUGH)
 
 
 def _linking_title(item: MemoryItem) -> str:

@@ -27,8 +27,8 @@ from reasoning_bank.retrieval.postings import (
     frequencies,
     unpack_terms,
 )
-from reasoning_bank.retrieval.ranking import best_first, rank, relevance_of
-from reasoning_bank.retrieval.relevance import relevance
+from reasoning_bank.retrieval.ranking import best_first, likeness, rank, relevance_of
+from reasoning_bank.retrieval.relevance import EVEN_ODDS, relevance, shared_words
 from reasoning_bank.retrieval.scope import Scope, find_scope
 from reasoning_bank.retrieval.strategies import Evidence, by_entity, by_keyword, by_meaning, lengths_of
 from reasoning_bank.storage import memories
@@ -85,6 +85,7 @@ def batch_of(items: Sequence[tuple[str, MemoryItem]]) -> Batch:
         outcomes=[item.outcome for _, item in items],
         domains=[item.domain for _, item in items],
         occurred=[0.0 for _ in items],
+        dated=[False for _ in items],
         valid=[(-np.inf, np.inf) for _ in items],
         sessions=[item.session for _, item in items],
         positions=[np.nan if item.position is None else item.position for _, item in items],
@@ -107,11 +108,11 @@ def ranked(corpus: Corpus, text: str, *, limit: int = 50, near: Sequence[int] | 
     keyword = by_keyword(corpus, terms, scope, lengths=lengths, without=everything)
     evidence = Evidence(
         keyword=keyword,
-        entity=by_entity(corpus, terms, scope, lengths=lengths),
+        entity=by_entity(corpus, terms, scope, line=text, lengths=lengths, without=everything),
         semantic=by_meaning(corpus, vector, scope, near=rows, keyword=keyword, without=everything),
     )
     best = best_first(corpus, rank(corpus, evidence, scope, text_of=lambda _: text).scores, limit)
-    return Ranked(best, relevance_of(corpus, evidence, vector, best))
+    return Ranked(best, relevance_of(evidence, likeness(corpus, evidence, vector, scope), best))
 
 
 def named(corpus: Corpus, result: Ranked) -> list[str]:
@@ -147,7 +148,7 @@ def test_z_scores_count_candidates_only() -> None:
 @given(SCORES)
 def test_without_keyword_matches_the_dense_order_stays(values: list[float]) -> None:
     dense, nothing = z_scores(np.array(values), None), np.zeros(len(values))
-    fused = fuse(dense, z_scores(nothing, None), z_scores(nothing, None), degree=0.5)
+    fused = fuse(dense, *[z_scores(nothing, None)] * 3, degree=0.5)
     assert np.argsort(fused, kind="stable").tolist() == np.argsort(dense, kind="stable").tolist()
 
 
@@ -244,17 +245,38 @@ def test_segments_find_what_was_put_in_however_they_were_merged(bags: list[dict[
     assert got == bags
 
 
-@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1))
-def test_relevance_is_a_probability_and_grows_with_the_evidence(cosine: float, words: float, names: float) -> None:
+SHARES = st.floats(0, 1)
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), SHARES, SHARES, SHARES, st.integers(1, 10**6))
+def test_relevance_is_a_probability_and_grows_with_the_evidence(
+    cosine: float, best: float, words: float, pairs: float, names: float, candidates: int
+) -> None:
+    def score(words: float, known: float) -> float:
+        shared = shared_words(np.array([words]), np.array([pairs]), np.array([names]))
+        return relevance(np.array([known]), shared, best=max(best, cosine), candidates=candidates)[0]
+
     for known in (cosine, np.nan):
-        low = relevance(np.array([known]), np.array([words]), np.array([names]))[0]
-        more = relevance(np.array([known]), np.array([min(1.0, words + 0.1)]), np.array([names]))[0]
-        assert 0 <= low <= more <= 1
+        assert 0 <= score(words, known) <= score(min(1.0, words + 0.1), known) <= 1
 
 
 def test_even_odds_are_where_the_floor_is() -> None:
-    score = relevance(np.array([0.37, np.nan]), np.array([0.0, 0.35]), np.zeros(2))
-    assert score.tolist() == pytest.approx([0.5, 0.5])
+    nothing = np.zeros(1)
+    assert relevance(np.array([EVEN_ODDS]), nothing, best=EVEN_ODDS, candidates=1)[0] == pytest.approx(0.5)
+
+
+def test_more_memories_and_a_bank_that_knows_nothing_of_it_lower_relevance() -> None:
+    alike, nothing = np.array([0.5]), np.zeros(1)
+    assert relevance(alike, nothing, best=0.5, candidates=1000) < relevance(alike, nothing, best=0.5, candidates=1)
+    weak = np.array([0.3])
+    assert relevance(weak, nothing, best=0.3, candidates=10) < relevance(weak, nothing, best=0.7, candidates=10)
+
+
+def test_without_a_vector_a_memory_that_shares_no_word_is_irrelevant() -> None:
+    unknown = np.array([np.nan, np.nan])
+    scores = relevance(unknown, np.array([1.0, 0.0]), best=np.nan, candidates=2)
+    assert scores[0] > 0.5
+    assert scores[1] == 0
 
 
 @given(

@@ -171,11 +171,6 @@ def test_a_warning_needs_no_second_place_and_must_be_relevant() -> None:
     assert chosen(*others, scored(kept("c")), scored(kept("fix"), match=1))[0] == ["a", "b", "c"]
 
 
-def test_a_warning_replaces_even_the_only_one_of_its_trace() -> None:
-    limits = Limits(k=1, floor=0.5, per_trace=1)
-    assert chosen(scored(kept("a")), scored(warning("w"), match=1), limits=limits)[0] == ["w"]
-
-
 def test_an_invented_error_buys_no_place() -> None:
     others = [scored(kept(name)) for name in "abc"]
     forged = replace(warning("w"), item=replace(warning("w").item, trust="low"), trace_id="other")

@@ -43,7 +43,7 @@ def test_an_answer_inherits_more_from_its_question_than_a_turn_from_a_turn() -> 
     order = order_of((0, 0), (0, 1))
     assert shared([10, 0], order, [True, False]) == [10, 10 * ANSWER]
     assert shared([10, 0], order, [False, True]) == [10, 10 * NEIGHBOUR]
-    assert shared([0, 10], order, [True, False]) == [10 * ANSWER, 10]
+    assert shared([0, 10], order, [True, False]) == [10 * NEIGHBOUR, 10]
 
 
 def test_two_turns_away_still_counts_and_sessions_do_not_mix() -> None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from reasoning_bank.records import MemoryItem
 from reasoning_bank.text.analyser import (
     HEADER_ROWS,
+    TOLD_ENOUGH,
     Terms,
     analyse,
     analyse_query,
@@ -13,6 +14,7 @@ from reasoning_bank.text.analyser import (
     identifiers,
     main_line,
     pairs,
+    places,
     term_key,
     title_key,
     words,
@@ -79,23 +81,28 @@ def test_packed_terms_are_rows_of_twelve_bytes() -> None:
         words={"run": 2},
         pairs={},
         identifiers={"a_b": 1},
+        places={"plot": 1},
         code_share=0.5,
         title="ed wood",
         asks=True,
+        asking=0.25,
+        told=7,
         tags=frozenset({"films"}),
     )
     blob = terms.packed()
-    assert len(blob) == 12 * (HEADER_ROWS + 4)
+    assert len(blob) == 12 * (HEADER_ROWS + 5)
     rows = [
         (int.from_bytes(blob[i : i + 8], "little"), int.from_bytes(blob[i + 8 : i + 12], "little"))
         for i in range(0, len(blob), 12)
     ]
     assert rows == [
         (1, 2),
-        (0, 0),
+        (250_000, 0),
         (500_000, 1),
+        (7, 1),
         (term_key("word", "run"), 2),
         (term_key("identifier", "a_b"), 1),
+        (term_key("path", "plot"), 1),
         (term_key("tag", "films"), 1),
         (title_key(["ed", "wood"]), 1),
     ]
@@ -126,3 +133,30 @@ def test_threads_stem_without_disturbing_each_other() -> None:
         thread.join(10)
     assert len(found) == 4
     assert all(one == found[0] for one in found)
+
+
+def test_an_irregular_form_is_the_word_it_is_a_form_of() -> None:
+    assert words("She went and bought them for the children") == words("she go and buy them for the child")
+
+
+def test_places_are_the_words_of_file_paths_and_each_files_name() -> None:
+    text = "diff --git a/lib/plot/_axesGrid.py b/lib/plot/_axesGrid.py, see https://example.org/a/b.html and 3/4.5"
+    assert places(text) == ["_axesgrid", "lib", "plot", "axe", "grid"]
+    assert places("nothing of the kind, e.g. and/or") == []
+
+
+def test_what_asks_and_what_tells_is_told_apart() -> None:
+    asks = analyse(MemoryItem("Which paint do you use? And why?"))
+    tells = analyse(MemoryItem("I use watercolour on rough paper. Do you?"))
+    assert (asks.asking, asks.told) == (1.0, 0)
+    assert 0 < tells.asking < 0.5
+    assert tells.told == len(words("I use watercolour on rough paper."))
+
+
+def test_a_memory_with_content_answers_its_own_question() -> None:
+    answered = analyse(MemoryItem("How to reset it?", content="Hold the button for ten seconds."))
+    assert (answered.asking, answered.told) == (0.0, TOLD_ENOUGH)
+
+
+def test_a_question_mark_in_code_asks_nothing() -> None:
+    assert analyse(MemoryItem("x = a ? b : c; (y == z) ? {} : [];  return f(x)?")).asking == 0.0
