@@ -274,7 +274,7 @@ def _columns(batch: Batch, table: TermTable, names: Names) -> Columns:
         lengths=table.lengths,
         code_share=table.code_share,
         asks=table.asks,
-        silence=silence(table.asking, table.told),
+        silence=silence(table.asking, table.told, table.code_share),
         outcomes=np.array([OUTCOMES.index(each) for each in batch.outcomes], dtype=np.int8),
         domains=_numbers(batch.domains, names.domains),
         occurred=np.array(batch.occurred, dtype=np.float64),

@@ -19,8 +19,8 @@ CODE_DENSE_GAIN = 0.33
 """What meaning weighs more among code: a question in prose shares few words with the code that answers it."""
 IDENTIFIER_WEIGHT = 0.5
 """Weight of names shared with the content, among code only: in prose they are chance."""
-PLACE_WEIGHT = 0.5
-"""Weight of file paths in the content that a question speaks of, among code only (.2-.8 measure the same)."""
+PLACE_WEIGHT = 0.6
+"""Weight of file paths in the content that a report speaks of, among code only (.4-1 measure the same)."""
 ASKING = 2.0
 """What a memory that only asks loses, standard deviations (1.5-4 measure the same): a question is seldom an answer."""
 TELLING = 1.0
@@ -82,7 +82,8 @@ def fuse(dense: Scores, lexical: Scores, identifiers: Scores, places: Scores, *,
         dense: (n,) z-scores of cosines.
         lexical: (n,) z-scores of BM25 of words and pairs.
         identifiers: (n,) z-scores of BM25 of names in the content.
-        places: (n,) z-scores of BM25 of the words of file paths in the content.
+        places: (n,) BM25 of the words of file paths in the content, in standard deviations of the BM25 of words: few
+            memories have paths, and their own deviation would make one chance match outweigh all else.
         degree: how much the likely answers are code (`code_degree`).
     """
     weight = PROSE_DENSE_WEIGHT + CODE_DENSE_GAIN * degree
@@ -102,14 +103,18 @@ def room(candidates: int) -> float:
     return min(1.0, math.sqrt(max(candidates - 1, 0) / ROOMY))
 
 
-def silence(asking: NDArray[np.float32], told: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n,) standard deviations a memory loses because it answers little.
+def silence(
+    asking: NDArray[np.float32], told: NDArray[np.float32], code_share: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(n,) standard deviations a memory loses because it answers little; code is no less of an answer for that.
 
     Args:
         asking: (n,) share of each text that only asks, 0..1.
         told: (n,) words of what each states, up to `TOLD_ENOUGH`.
+        code_share: (n,) share of code punctuation in each text.
     """
-    return (ASKING * asking + TELLING * (1 - told / TOLD_ENOUGH)).astype(np.float32)
+    prose = 1 - np.minimum(1.0, code_share / FULL_CODE_SHARE)
+    return (prose * (ASKING * asking + TELLING * (1 - told / TOLD_ENOUGH))).astype(np.float32)
 
 
 def best_rows(scores: Scores, limit: int) -> NDArray[np.intp]:

@@ -138,8 +138,14 @@ def _fused(corpus: Corpus, evidence: Evidence, scope: Scope, without: frozenset[
     if "code_share" not in without:
         rows = slice(None) if allowed is None else allowed
         degree = code_degree(cosines[rows], words[rows], corpus.columns.code_share[rows])
-    lexical, identifiers, paths = (z_scores(each, scope.mask) for each in (words, names, places))
-    scores = fuse(z_scores(cosines, known), lexical, identifiers, paths, degree=degree)
+    spread = float((words if scope.mask is None else words[scope.mask]).std()) if scope.count else 0.0
+    scores = fuse(
+        z_scores(cosines, known),
+        z_scores(words, scope.mask),
+        z_scores(names, scope.mask),
+        places / spread if spread > 0 else nothing,
+        degree=degree,
+    )
     if evidence.entity is not None:
         scores[evidence.entity.titled] += NAMED * room(scope.count)
     if allowed is not None:

@@ -52,8 +52,6 @@ _CODE_CHARACTERS = re.compile(r"[(){}\[\]=_<>;:/\\.#@|*+&%$\"`]")
 _LONGEST_WORD = 64
 _SHORTEST_IDENTIFIER = 4
 _SHORTEST_PLACE = 3
-# Share of code punctuation at which "?" is an operator, not a question.
-_CODE = 0.1
 _FIRST_LINE = 300
 # No model reads further, and 64 KiB of words never seen before take half a second to stem.
 _QUERY_READ = 4_000
@@ -83,11 +81,11 @@ class Terms:
         words: stemmed words, and identifiers whole and split, with how often each occurs; no stop words.
         pairs: neighbouring stemmed words, stop words kept, joined by a blank.
         identifiers: code names and paths (of a memory: in its content), lower case, whole and in parts.
-        places: words of the file paths in a memory's content; of a query, all its words.
+        places: words of the file paths in a memory's content; of a query of several lines, all its words.
         code_share: share of characters that are code punctuation, 0..1; prose is about .015, code about .12.
         title: the title in plain lower-case words when it can link items, else "".
         asks: whether the text asks something: what follows in its session is likely the answer.
-        asking: share of the text that only asks, 0..1; 0 for a memory with content, which answers.
+        asking: share of the text that only asks, 0..1; 0 for a memory with content, which answers it.
         told: words of what it states, at most `TOLD_ENOUGH`; a memory with content tells enough.
         tags: labels to filter by, casefolded; never scored.
     """
@@ -138,7 +136,7 @@ def analyse(item: MemoryItem) -> Terms:
         code_share=code_share(item.text),
         title=_linking_title(item),
         asks="?" in item.text,
-        asking=0.0 if item.content.strip() else _asking(item.text),
+        asking=0.0 if item.content.strip() else asking_share(item.text),
         told=TOLD_ENOUGH if item.content.strip() else _told(item.text),
         tags=frozenset(tag.casefold() for tag in item.tags),
     )
@@ -148,11 +146,13 @@ def analyse_query(text: str, *, whole: bool = False) -> Terms:
     """The terms of a query: words and pairs of its main line (or, `whole`, of all lines), the others of all of it."""
     read = text[:_QUERY_READ]
     line = read if whole else main_line(text)[:_QUERY_READ]
+    # One line says what is wanted; only a report of several lines names places in passing.
+    is_report = main_line(text) != text.strip()
     return Terms(
         words=Counter(words(line)),
         pairs=Counter(pairs(line)),
         identifiers=dict.fromkeys(identifiers(text), 1),
-        places=dict.fromkeys([*words(read), *plain_title_words(read)], 1),
+        places=dict.fromkeys([*words(read), *plain_title_words(read)], 1) if is_report else {},
     )
 
 
@@ -263,10 +263,6 @@ def _identifier_terms(name: str) -> Iterator[str]:
 def is_code_name(word: str) -> bool:
     """Whether a word is written as code writes names: `snake_case`, `camelCase`, `HTTPServer`."""
     return "_" in word.strip("_") or bool(_INNER_CAPITAL.search(word))
-
-
-def _asking(text: str) -> float:
-    return asking_share(text) * (1 - min(1.0, code_share(text) / _CODE))
 
 
 def _told(text: str) -> int:

@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 from reasoning_bank.records import MemoryItem, Query, Stage
 from reasoning_bank.retrieval.composition import composed
 from reasoning_bank.retrieval.corpus import Batch, Corpus, embedded, empty_corpus, grown
-from reasoning_bank.retrieval.fusion import Scores, best_rows, code_degree, fuse, z_scores
+from reasoning_bank.retrieval.fusion import (
+    ASKING,
+    FULL_CODE_SHARE,
+    TELLING,
+    Scores,
+    best_rows,
+    code_degree,
+    fuse,
+    silence,
+    z_scores,
+)
 from reasoning_bank.retrieval.lexical import ALWAYS_KEPT_TERMS, pruned, query_terms
 from reasoning_bank.retrieval.postings import (
     FloatArray,
@@ -33,7 +43,7 @@ from reasoning_bank.retrieval.scope import Scope, find_scope
 from reasoning_bank.retrieval.strategies import Evidence, by_entity, by_keyword, by_meaning, lengths_of
 from reasoning_bank.storage import memories
 from reasoning_bank.storage.embeddings import StoredVector
-from reasoning_bank.text.analyser import Terms, analyse, analyse_query
+from reasoning_bank.text.analyser import TOLD_ENOUGH, Terms, analyse, analyse_query
 from reasoning_bank.vectors.exact import VectorMatrix, compose
 from tests.retrieval.bank import START, SmallBank
 
@@ -243,6 +253,12 @@ def test_segments_find_what_was_put_in_however_they_were_merged(bags: list[dict[
     for term, row, often in zip(matches.terms, matches.rows, matches.counts, strict=True):
         got[row][names[int(wanted.keys[term])]] = int(often)
     assert got == bags
+
+
+def test_what_only_asks_or_tells_little_answers_less_unless_it_is_code() -> None:
+    asking, told = np.array([0, 1, 0, 1], np.float32), np.array([TOLD_ENOUGH, 0, 5, 0], np.float32)
+    lost = silence(asking, told, np.array([0, 0, 0, FULL_CODE_SHARE], np.float32))
+    assert lost.tolist() == pytest.approx([0, ASKING + TELLING, TELLING * 2 / 3, 0])
 
 
 SHARES = st.floats(0, 1)

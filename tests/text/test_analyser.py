@@ -140,7 +140,7 @@ def test_an_irregular_form_is_the_word_it_is_a_form_of() -> None:
 
 
 def test_places_are_the_words_of_file_paths_and_each_files_name() -> None:
-    text = "diff --git a/lib/plot/_axesGrid.py b/lib/plot/_axesGrid.py, see https://example.org/a/b.html and 3/4.5"
+    text = "diff --git a/lib/plot/_axesGrid.py b/lib/plot/_axesGrid.py, see 3/4.5"
     assert places(text) == ["_axesgrid", "lib", "plot", "axe", "grid"]
     assert places("nothing of the kind, e.g. and/or") == []
 
@@ -158,5 +158,6 @@ def test_a_memory_with_content_answers_its_own_question() -> None:
     assert (answered.asking, answered.told) == (0.0, TOLD_ENOUGH)
 
 
-def test_a_question_mark_in_code_asks_nothing() -> None:
-    assert analyse(MemoryItem("x = a ? b : c; (y == z) ? {} : [];  return f(x)?")).asking == 0.0
+def test_a_report_names_places_a_line_does_not() -> None:
+    assert analyse_query("axes are drawn twice").places == {}
+    assert set(analyse_query("Drawn twice\nSee the axes.").places) >= {"axe", "axes"}
