@@ -43,7 +43,7 @@ def compress(
         InputError: the prompt is empty or an option out of its range; the text says what to send.
         ConfigError: the settings are wrong.
     """
-    settings = load_settings(**({"compression": {"tokenizer": tokenizer}} if tokenizer else {}))
+    settings = load_settings(compression={"tokenizer": tokenizer}) if tokenizer else load_settings()
     with open_compressor(settings, meaning=meaning) as run:
         return run(prompt, **options)
 
@@ -58,7 +58,11 @@ def open_compressor(settings: Settings, *, meaning: bool = True) -> Generator[Co
     assets = Assets(settings.assets_dir, hub_url=settings.assets.hub_url, allow_download=False)
     compressor = prompt_compressor(settings, token_counter(settings, assets))
     encode = partial(_encode, embedder_choice(settings), settings.assets_dir) if meaning else None
-    yield partial(compressor.compress, encode=encode)
+
+    def run(prompt: str, **options: Unpack[CompressionOptions]) -> Compression:
+        return compressor.compress(prompt, encode=encode, **options)
+
+    yield run
 
 
 def _encode(choice: EmbedderChoice, directory: Path, texts: Sequence[str], kind: Kind) -> Vectors:

@@ -1,7 +1,6 @@
 """`compress`: a filter that shortens a prompt."""
 
 import difflib
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -73,8 +72,8 @@ def compress_command(
         for line in _diff(prompt, result.text):
             click.echo(line)
     else:
-        sys.stdout.reconfigure(errors="surrogateescape")  # pyright: ignore[reportAttributeAccessIssue] -- a text stream
-        click.echo(result.text, nl=False)
+        # Bytes that are no UTF-8 go out as they came in.
+        click.echo(result.text.encode("utf-8", "surrogateescape"), nl=False)
 
 
 def _options(*, tables: bool, **given: Any) -> "CompressionOptions":

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -38,7 +38,7 @@ class Call:
     bank: "ReasoningBank"
     settings: Settings
     caller: Caller
-    report: Callable[[float], Awaitable[object]]
+    report: Callable[[float], Coroutine[Any, Any, object]]
 
 
 @dataclass(frozen=True, slots=True)

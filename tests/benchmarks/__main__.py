@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("batch_embedding", "cold_start", "latency", "retrieval")
+NAMES = ("batch_embedding", "cold_start", "latency", "lossless", "retrieval")
 
 
 def main(arguments: list[str]) -> None:

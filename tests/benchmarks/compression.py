@@ -1,0 +1,273 @@
+"""What a compression keeps, saves and costs: `python -m tests.benchmarks compression DATA [PART ...]`.
+
+Parts: `evidence` (recall of evidence at 50, 30 and 20 % beside simple methods, with and without the question), `kinds`
+(76 real texts: what loses nothing saves, and ratio 0.7), `claims` (three prompts against 16, 30 and 35 %) and `speed`
+(milliseconds and tokens per second by size). VECTORS=FILE keeps the vectors, so that a second run takes a minute.
+Evidence is counted in cl100k_base tokens; LoCoMo is CC BY-NC 4.0, for measuring only.
+"""
+
+import ast
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from reasoning_bank.assets import Assets
+from reasoning_bank.compression.compressor import PromptCompressor
+from reasoning_bank.compression.relevance import Encode
+from reasoning_bank.embeddings.embedder import Kind, Vectors
+from reasoning_bank.embeddings.onnx import OnnxEmbedder
+from reasoning_bank.evaluation.compressing import RATIOS, Compressed, Item, baselines, judge, read_items, units
+from reasoning_bank.evaluation.metrics import means
+from reasoning_bank.text.tokens import TokenCounter, counter
+from tests.benchmarks.machine import RESULTS, machine
+
+SETS = ("hotpot", "locomo", "evidence_inference")
+PROMPTS = Path(__file__).with_name("prompts")
+CLAIMS = {"simple": 0.16, "memories": 0.30, "complex": 0.35}
+SIZES = {1_000: 30, 8_000: 15, 100_000: 5}
+"""Tokens of a prompt -> how often it is compressed."""
+
+
+class KeptVectors:
+    """The default model, with the vectors of all texts it was asked for in one file."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._known: dict[str, Vectors] = {}
+        self._embedder = OnnxEmbedder(assets=Assets(_assets(), allow_download=False))
+        if file is not None and file.exists():
+            with np.load(file) as kept:
+                self._known = dict(zip(kept["t"].tolist(), kept["v"], strict=True))
+
+    def __call__(self, texts: Sequence[str], kind: Kind) -> Vectors:
+        """The vectors of texts, computed where they are new."""
+        self._embedder.load()
+        missing = sorted({text for text in texts if text not in self._known}, key=len)
+        for start in range(0, len(missing), 8):
+            some = missing[start : start + 8]
+            self._known |= dict(zip(some, self._embedder.encode(some, kind), strict=True))
+        return np.stack([self._known[text] for text in texts])
+
+    def keep(self) -> None:
+        """Write the file."""
+        if self._file is not None:
+            texts = np.array(list(self._known), dtype=object).astype(str)
+            np.savez(self._file, t=texts, v=np.stack(list(self._known.values())))
+
+
+def evidence(root: Path, encode: KeptVectors) -> dict[str, Any]:
+    """Recall of evidence, success and answers kept, per set and method, with 95 % intervals."""
+    tokenizer = _counter("cl100k_base")
+    compressor = PromptCompressor(10**9, 1.0, tokenizer=tokenizer)
+    report: dict[str, Any] = {}
+    for name in SETS:
+        items = read_items(root / "compress" / f"{name}.jsonl")
+        methods = {
+            "without the model": _by(compressor, None),
+            "without the question": _by(compressor, None, with_question=False),
+            "dense": _dense(encode, tokenizer),
+            **baselines(tokenizer.count),
+        }
+        report[name] = {"items": len(items)}
+        for label, method in {"reasoning-bank": _by(compressor, encode), **methods}.items():
+            report[name][label] = by_ratio = _retained(items, method, tokenizer)
+            print(f"{name:20} {label:22} {_line(by_ratio)}", flush=True)
+            encode.keep()
+    return report
+
+
+def kinds(root: Path) -> dict[str, Any]:
+    """Tokens saved by what loses nothing, and at ratio 0.7, per kind of real text; syntax trees and values compared."""
+    compressor = PromptCompressor(10**9, 1.0, tokenizer=_counter("o200k_base"))
+    saved: dict[str, list[tuple[int, int, int]]] = {}
+    for line in (root / "prompts" / "prompts.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        lean, cut = compressor.compress(row["text"]), compressor.compress(row["text"], ratio=0.7)
+        assert cut.tokens_after <= 0.7 * cut.tokens_before
+        assert _same(row["text"], lean.text)
+        saved.setdefault(row["kind"], []).append((lean.tokens_before, lean.tokens_after, cut.tokens_after))
+    report: dict[str, Any] = {}
+    for kind, rows in sorted(saved.items()):
+        before, after, cut = (sum(column) for column in zip(*rows, strict=True))
+        report[kind] = {
+            "texts": len(rows),
+            "tokens": before,
+            "lossless": 1 - after / before,
+            "at_0.7": 1 - cut / before,
+        }
+        print(f"{kind:30} {len(rows):3} texts  lossless {1 - after / before:.1%}  at 0.7 {1 - cut / before:.1%}")
+    return report
+
+
+def claims() -> dict[str, Any]:
+    """Three prompts of about 500, 2,500 and 8,000 tokens: lossless alone, and at the ratio that the claim means."""
+    compressor = PromptCompressor(10**9, 1.0, tokenizer=_counter("o200k_base"))
+    report: dict[str, Any] = {}
+    for name, claim in CLAIMS.items():
+        prompt = (PROMPTS / f"{name}.md").read_text(encoding="utf-8")
+        lean, cut = compressor.compress(prompt), compressor.compress(prompt, ratio=1 - claim)
+        report[name] = {
+            "tokens": lean.tokens_before,
+            "claim": claim,
+            "lossless": 1 - lean.ratio,
+            "at_the_claim": 1 - cut.ratio,
+            "lossless_steps": {step.name: step.tokens_saved for step in lean.steps},
+            "steps": {step.name: step.tokens_saved for step in cut.steps},
+        }
+        print(
+            f"{name:10} {lean.tokens_before:6} tokens  claim {claim:.0%}  lossless {1 - lean.ratio:.1%}"
+            f"  at the claim {1 - cut.ratio:.1%} {report[name]['steps']}"
+        )
+    return report
+
+
+def speed(encode: Encode) -> dict[str, Any]:
+    """Milliseconds of one call by size: lossless alone, to half without a question, by words, and with the model."""
+    tokenizer = _counter("o200k_base")
+    source = "\n\n".join((PROMPTS / f"{name}.md").read_text(encoding="utf-8") for name in CLAIMS)
+    tokens = tokenizer.count(source)
+    report: dict[str, Any] = {}
+    for size, times in SIZES.items():
+        calls: dict[str, Callable[[PromptCompressor, str], object]] = {
+            "lossless": lambda compressor, text: compressor.compress(text, ratio=1.0),
+            "no question": lambda compressor, text: compressor.compress(text, ratio=0.5),
+            "words": lambda compressor, text: compressor.compress(text, ratio=0.5, query="Why is the export slow?"),
+            "model": lambda compressor, text: compressor.compress(
+                text, ratio=0.5, query="Why is the export slow?", encode=encode
+            ),
+        }
+        for label, call in calls.items():
+            prompts = [_of_size(source, tokens, size, number) for number in range(times)]
+            found = [_seconds(call, PromptCompressor(10**9, tokenizer=tokenizer), prompt) for prompt in prompts]
+            p50, p95 = statistics.median(found), sorted(found)[int(0.95 * (len(found) - 1))]
+            figures = {
+                "p50_ms": round(1000 * p50, 1),
+                "p95_ms": round(1000 * p95, 1),
+                "tokens_per_s": round(size / p50),
+            }
+            report.setdefault(str(size), {})[label] = figures
+            print(f"{size:7} tokens  {label:12} {figures}", flush=True)
+    return report
+
+
+def _of_size(source: str, tokens: int, size: int, number: int) -> str:
+    """A prompt of about that many tokens; paragraphs carry numbers, so that no two prompts are alike."""
+    times = size // tokens + 1
+    whole = "\n\n".join(f"Part {number}-{part}\n{source}" for part in range(times))
+    return whole[: len(source) * size // tokens]
+
+
+def _seconds(call: Callable[[PromptCompressor, str], object], compressor: PromptCompressor, prompt: str) -> float:
+    started = time.perf_counter()
+    call(compressor, prompt)
+    return time.perf_counter() - started
+
+
+def _by(
+    compressor: PromptCompressor, encode: Encode | None, *, with_question: bool = True
+) -> Callable[[Item, int], Compressed]:
+    def compress(item: Item, max_tokens: int) -> Compressed:
+        question = item.question if with_question else None
+        result = compressor.compress(item.context, max_tokens=max_tokens, query=question, encode=encode)
+        return Compressed(result.text, result.kept)
+
+    return compress
+
+
+def _dense(encode: Encode, tokenizer: TokenCounter) -> Callable[[Item, int], Compressed]:
+    def compress(item: Item, max_tokens: int) -> Compressed:
+        spans = units(item.context)
+        likeness = (
+            encode([item.context[slice(*span)] for span in spans], "document") @ encode([item.question], "query")[0]
+        )
+        chosen: list[tuple[int, int]] = []
+        for at in np.argsort(-likeness, kind="stable"):
+            cost = tokenizer.count(item.context[slice(*spans[int(at)])] + "\n")
+            if cost <= max_tokens:
+                max_tokens -= cost
+                chosen.append(spans[int(at)])
+        kept = tuple(sorted(chosen))
+        return Compressed("\n".join(item.context[start:end] for start, end in kept), kept)
+
+    return compress
+
+
+def _retained(
+    items: Sequence[Item], method: Callable[[Item, int], Compressed], tokenizer: TokenCounter
+) -> dict[str, dict[str, Any]]:
+    report: dict[str, dict[str, Any]] = {}
+    for ratio in RATIOS:
+        rows: list[dict[str, float]] = []
+        for item in items:
+            budget = int(ratio * tokenizer.count(item.context))
+            result = method(item, budget)
+            used = tokenizer.count(result.text) / budget
+            rows.append({**judge(item, result, used=used), "over_budget": float(used > 1)})
+        with_answer = [{"answer": row.pop("answer")} for row in rows if "answer" in row]
+        figures = {**means(rows), **(means(with_answer) if with_answer else {})}
+        report[f"{ratio:.0%}"] = {name: asdict(figure) for name, figure in figures.items()}
+    return report
+
+
+def _line(by_ratio: Any) -> str:
+    shown = (
+        f"{each['evidence']['value']:.3f} [{each['evidence']['low']:.3f}, {each['evidence']['high']:.3f}]"
+        f" ({each['success']['value']:.2f})"
+        for each in by_ratio.values()
+    )
+    return "  ".join(shown)
+
+
+def _same(before: str, after: str) -> bool:
+    """Whether what is one JSON value or one Python file is equal by value or syntax tree."""
+    try:
+        return json.loads(before) == json.loads(after)
+    except ValueError:
+        pass
+    try:
+        tree = ast.dump(ast.parse(before))
+    except (SyntaxError, ValueError):
+        return True
+    return ast.dump(ast.parse(after)) == tree
+
+
+def _assets() -> Path:
+    return platformdirs.user_cache_path("reasoning-bank", appauthor=False) / "assets"
+
+
+def _counter(name: str) -> TokenCounter:
+    found = counter(name, _assets())
+    found.load()
+    return found
+
+
+def main(arguments: list[str]) -> None:
+    """Measure the named parts, all by default, and write tests/benchmarks/results/compression.json."""
+    root, parts = Path(arguments[0]), arguments[1:] or ["evidence", "kinds", "claims", "speed"]
+    named = os.environ.get("VECTORS")
+    encode = KeptVectors(Path(named) if named else None)
+    work: dict[str, Callable[[], dict[str, Any]]] = {
+        "evidence": lambda: evidence(root, encode),
+        "kinds": lambda: kinds(root),
+        "claims": claims,
+        "speed": lambda: speed(KeptVectors(None)),
+    }
+    file = RESULTS / "compression.json"
+    report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    report["machine"] = machine()
+    for part in parts:
+        report[part] = work[part]()
+        file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
