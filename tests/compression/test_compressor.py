@@ -2,10 +2,11 @@ import re
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from reasoning_bank.compression.compressor import PromptCompressor
@@ -13,6 +14,8 @@ from reasoning_bank.compression.results import Compression
 from reasoning_bank.embeddings.embedder import Embedder, Kind, Vectors
 from reasoning_bank.errors import InputError, ModelUnavailableError
 from reasoning_bank.text.tokens import TokenCounter, counter
+from tests.compression.generated import EXAMPLES
+from tests.compression.generated import PROMPTS as KINDS_OF_PROMPTS
 
 MARK = re.compile(r"\[… \d+ tokens cut …\]|\[…\]")
 ADDRESS = re.compile(r"https?://[^\s\"'<>`]+")
@@ -330,11 +333,31 @@ def test_any_prompt_stays_in_budget_unbroken_and_settled(
         assert again.lossless
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.text(min_size=1, max_size=400).filter(str.strip), st.integers(1, 60))
-def test_any_text_at_all_stays_in_budget(prompt: str, most: int) -> None:
-    result = PromptCompressor(tokenizer=counter("estimated")).compress(prompt, max_tokens=most, ratio=1.0)
-    assert result.tokens_after <= most
+@settings(
+    deadline=None,
+    max_examples=EXAMPLES * 2,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example, HealthCheck.data_too_large],
+)
+@given(
+    KINDS_OF_PROMPTS.filter(str.strip),
+    st.integers(1, 300),
+    st.sampled_from([0.05, 0.3, 0.7, 1.0]),
+    st.sampled_from([None, "pool 3.14159"]),
+)
+def test_no_output_is_ever_over_budget_whatever_the_prompt(
+    prompt: str, most: int, ratio: float, query: str | None
+) -> None:
+    """Fences that are broken, half of a JSON value, logs, tables, CJK, emoji: see tests/compression/generated.py."""
+    compressor = PromptCompressor(tokenizer=counter("estimated"))
+    result = compressor.compress(prompt, max_tokens=most, ratio=ratio, query=query)
+    assert result.tokens_after == counter("estimated").count(result.text)
+    assert result.tokens_after <= max(min(most, int(ratio * result.tokens_before)), 1)
+    assert all(prompt[start:end] in result.text for start, end in result.kept)
+    assert all(first[1] <= second[0] for first, second in pairwise(result.kept))
+    assert result == compressor.compress(prompt, max_tokens=most, ratio=ratio, query=query)
+    if result.text.strip():
+        again = compressor.compress(result.text, max_tokens=max(result.tokens_after, 1), ratio=1.0, query=query)
+        assert again.text == result.text
 
 
 @settings(deadline=None, max_examples=60)
