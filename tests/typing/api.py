@@ -23,6 +23,7 @@ from reasoning_bank import (
     Settings,
     StoreResult,
     Trace,
+    compress,
     load_settings,
 )
 from reasoning_bank.records import Counters
@@ -53,6 +54,12 @@ def parts_stand_alone(embedder: Embedder, directory: Path) -> None:
     BatchEmbeddingGenerator(embedder, batch_size=32)
     ChromaDBAdapter(persist_directory=directory, enable_memory_cache=True, cache_size=1000, batch_size=32)
     PerformanceMonitor().record_cache_hit()
+
+
+def prompts_need_no_bank() -> str:
+    found = compress("a long prompt", query="what?", max_tokens=100, preserve=["x"], on_overflow="error")
+    assert_type(found, Compression)
+    return found.text
 
 
 def errors_have_one_root(compressor: PromptCompressor) -> Compression | None:
