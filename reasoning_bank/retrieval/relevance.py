@@ -20,7 +20,7 @@ AHEAD = 0.2
 """How far a memory may be lifted above its own evidence where the bank's best shows that it knows the subject."""
 CHANCE = 0.07
 """The largest of n chance cosines grows by the square root of ln n; their standard deviation is about .05."""
-EVEN_ODDS = 0.38
+EVEN_ODDS = 0.36
 STEEPNESS = 25.0
 # The same for memories, or queries, without a vector, in shared words alone.
 _WORDS_AHEAD = 0.35
