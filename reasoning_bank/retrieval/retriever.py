@@ -15,13 +15,16 @@ from reasoning_bank.retrieval.meaning import QueryModel, query_vector
 from reasoning_bank.retrieval.options import RetrievalCaches, RetrievalOptions
 from reasoning_bank.retrieval.planner import candidates_wanted
 from reasoning_bank.retrieval.postings import FloatArray
-from reasoning_bank.retrieval.presets import under_preset
+from reasoning_bank.retrieval.presets import PRESETS, under_preset
 from reasoning_bank.retrieval.runner import StrategyRunner
 from reasoning_bank.retrieval.search import Asked, Ground, Searcher
 from reasoning_bank.retrieval.timing import Stopwatch
 from reasoning_bank.retrieval.workspaces import Picture, VectorSpace, Workspaces
 from reasoning_bank.storage.database import Database
 from reasoning_bank.vectors.index import Candidates, VectorIndex
+
+MOST_EXCLUDED = 1_000
+"""Ids a query may exclude: so many more places are ranked and read for it."""
 
 
 class Retriever:
@@ -69,7 +72,7 @@ class Retriever:
         """The best memories of this workspace for a query, or none when nothing is relevant.
 
         Raises:
-            InputError: the task is blank, k is below 1, or min_score is outside 0..1.
+            InputError: the task is blank, or a number or the preset of the query is out of bounds; the text says which.
             StorageError: the bank could not be read.
         """
         _check(query)
@@ -158,7 +161,16 @@ def _key(workspace: str, query: Query, picture: Picture) -> CacheKey:
 def _check(query: Query) -> None:
     if not query.task.strip():
         raise InputError("task is empty: say what you are about to do")
-    if query.k < 1:
-        raise InputError(f"k is {query.k!r}: ask for 1 or more memories")
+    for name, wanted in {"k": query.k, "per_trace": query.per_trace, "per_actor": query.per_actor}.items():
+        if wanted is not None and wanted < 1:
+            raise InputError(f"{name} is {wanted!r}: ask for 1 or more memories")
     if query.min_score is not None and not 0 <= query.min_score <= 1:
         raise InputError(f"min_score is {query.min_score!r}: send a number from 0 to 1")
+    if query.near_duplicates is not None and not 0 < query.near_duplicates <= 1:
+        raise InputError(
+            f"near_duplicates is {query.near_duplicates!r}: send a number above 0 and up to 1, such as 0.8"
+        )
+    if (shown := len(query.exclude_ids)) > MOST_EXCLUDED:
+        raise InputError(f"exclude_ids has {shown} ids, the limit is {MOST_EXCLUDED}: send those shown last")
+    if query.preset not in PRESETS:
+        raise InputError(f"preset is {query.preset!r}: send one of {', '.join(PRESETS)}")

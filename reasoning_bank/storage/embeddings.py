@@ -14,7 +14,7 @@ from reasoning_bank.storage import changes, facts
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.memory_rows import dumped, loaded_mapping
 from reasoning_bank.storage.schema import embedding_models, embeddings, memories
-from reasoning_bank.storage.scope import is_live
+from reasoning_bank.storage.scope import is_live, is_searchable
 from reasoning_bank.storage.timestamps import from_micros, to_micros
 
 _ACTIVE = "active_embedding_model"
@@ -118,7 +118,7 @@ def put(connection: Connection, rows: Sequence[EmbeddingRow]) -> set[tuple[str, 
 def load(
     connection: Connection, workspace: str, model_id: str, ids: Sequence[str] | None = None
 ) -> Iterator[StoredVector]:
-    """Vectors of a model: of the live memories in the order they were stored, or of these ids in any state and order.
+    """Vectors of a model: of searchable memories in the order they were stored, or of these ids in any state and order.
 
     The rows of one memory come together, by field and chunk.
     """
@@ -127,7 +127,7 @@ def load(
         return
     mine = _LOAD.where(memories.c.workspace == workspace, embeddings.c.model == number)
     if ids is None:
-        live = mine.where(is_live()).order_by(memories.c.seq, embeddings.c.field, embeddings.c.chunk)
+        live = mine.where(is_searchable()).order_by(memories.c.seq, embeddings.c.field, embeddings.c.chunk)
         for part in connection.execute(live.execution_options(yield_per=_ROWS_AT_ONCE)).partitions():
             yield from map(StoredVector._make, part)
         return

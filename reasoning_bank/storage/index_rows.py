@@ -9,6 +9,7 @@ from sqlalchemy.dialects.sqlite import insert
 from reasoning_bank.storage import changes
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.schema import memories, memory_terms
+from reasoning_bank.storage.scope import is_searchable
 from reasoning_bank.text.analyser import ANALYSER_VERSION, Terms
 
 _ROWS_AT_ONCE = 2000
@@ -21,7 +22,7 @@ class IndexRow(NamedTuple):
 
     Attributes:
         seq: the order in which memories were stored.
-        live: neither forgotten nor superseded.
+        live: neither forgotten nor superseded nor quarantined.
         occurred_at: seconds since 1970 UTC: the event time where it is a date, else when it was stored.
         dated: whether `occurred_at` says when it happened: an undated import was stored at any time later.
         position: place in its session, or None.
@@ -42,7 +43,6 @@ class IndexRow(NamedTuple):
     position: int | None
     valid_from: int | None
     valid_to: int | None
-    trust: str
     analyser_version: int
     terms: bytes
 
@@ -99,7 +99,7 @@ def write_terms(connection: Connection, rows: Sequence[tuple[int, Terms | bytes]
         connection.execute(_WRITE, values)
 
 
-_LIVE = memories.c.deleted_at.is_(None) & memories.c.superseded_by.is_(None)
+_LIVE = is_searchable()
 _SELECT = select(
     memories.c.seq,
     memories.c.id,
@@ -113,7 +113,6 @@ _SELECT = select(
     memories.c.position,
     memories.c.valid_from,
     memories.c.valid_to,
-    memories.c.trust,
     memory_terms.c.analyser_version,
     memory_terms.c.terms,
 ).join(memory_terms, memory_terms.c.memory == memories.c.seq)

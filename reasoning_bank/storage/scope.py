@@ -14,6 +14,11 @@ def is_live() -> ColumnElement[bool]:
     return and_(memories.c.deleted_at.is_(None), memories.c.superseded_by.is_(None))
 
 
+def is_searchable() -> ColumnElement[bool]:
+    """Live and not quarantined: what a search may know of at all, be it as one of many in its statistics."""
+    return and_(is_live(), memories.c.trust != "quarantined")
+
+
 def scoped_ids(  # noqa: PLR0913 -- one keyword per filter of a query
     connection: Connection,
     workspace: str,
@@ -26,7 +31,7 @@ def scoped_ids(  # noqa: PLR0913 -- one keyword per filter of a query
     until: datetime | None = None,
     include_failures: bool = True,
 ) -> list[str] | None:
-    """Ids of the memories that pass every filter and are live and valid at `now`; None when nothing filters.
+    """Ids of the memories that are searchable, valid at `now` and pass every filter; None when nothing filters.
 
     In no particular order: sorting would cost more than finding. A memory passes `tags` when it has each of them;
     tags and domain ignore case. `since` and `until` are inclusive and compare when it happened: the event time where
@@ -46,7 +51,7 @@ def scoped_ids(  # noqa: PLR0913 -- one keyword per filter of a query
     if not filters:
         return None
     here = memories.c.workspace == workspace
-    statement = select(memories.c.id).where(here, is_live(), _valid_at(now), *filters)
+    statement = select(memories.c.id).where(here, is_searchable(), _valid_at(now), *filters)
     return list(connection.scalars(statement))
 
 

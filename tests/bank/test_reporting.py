@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, update
 from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.errors import InputError, ModelUnavailableError, NotFoundError, StorageError
 from reasoning_bank.learning.recording import EMBED
-from reasoning_bank.records import MemoryItem, NewTrace, Query
+from reasoning_bank.records import MemoryItem, NewTrace, Preset, Query
 from reasoning_bank.settings import Settings
 from reasoning_bank.storage import outbox, schema
 
@@ -129,6 +129,13 @@ async def test_completions_begin_with_the_prefix_and_stay_in_the_workspace(bank:
         (Query("x" * 70_000), "task is 70000 bytes"),
         (Query("a\ud800"), "surrogate"),
         (Query("x", min_score=1.5), "min_score"),
+        (Query("x", per_trace=0), "per_trace is 0: ask for 1 or more"),
+        (Query("x", per_actor=-2), "per_actor is -2: ask for 1 or more"),
+        (Query("x", near_duplicates=0.0), "near_duplicates is 0.0: send a number above 0"),
+        (Query("x", near_duplicates=1.1), "near_duplicates is 1.1"),
+        (Query("x", near_duplicates=float("nan")), "near_duplicates is nan"),
+        (Query("x", exclude_ids=("m",) * 1001), "exclude_ids has 1001 ids, the limit is 1000"),
+        (Query("x", preset=cast("Preset", "papier")), "preset is 'papier': send one of default, paper, conversation"),
     ],
 )
 async def test_a_question_that_cannot_be_answered_says_why(bank: ReasoningBank, query: Query, said: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reasoning_bank.records import MemoryItem, Query, Stage
+from reasoning_bank.records import MemoryItem, Query, Stage, Trust
 from reasoning_bank.retrieval.composition import composed
 from reasoning_bank.retrieval.corpus import Batch, Corpus, embedded, empty_corpus, grown
 from reasoning_bank.retrieval.fusion import (
@@ -355,6 +355,14 @@ async def test_filters_answer_as_sql_does(bank: SmallBank, query: Query, days: i
     assert scope.count == len(rows)
 
 
+_TIMES_AND_TRUST: tuple[tuple[str | None, Trust], ...] = (
+    (None, "normal"),
+    ("2024-01-01", "low"),
+    ("2024-01-01", "quarantined"),
+    ("2025-01-01", "normal"),
+)
+
+
 async def _fill(bank: SmallBank) -> None:
     if await bank.database.read(lambda connection: memories.list_page(connection, "w", limit=1)):
         return
@@ -368,11 +376,12 @@ async def _fill(bank: SmallBank) -> None:
             time=time,
             valid_from=START + timedelta(days=1) if outcome == "partial" else None,
             valid_to=START + timedelta(days=2) if outcome == "failure" else None,
+            trust=trust,
         )
         for tags in ((), ("sql",), ("SQL", "Web"), ("ärger",))
         for domain in (None, "data", "web")
         for outcome in ("unknown", "success", "failure", "partial")
-        for time in (None, "2024-01-01", "2025-01-01")
+        for time, trust in _TIMES_AND_TRUST
     ]
     ids = await bank.store("w", *items, embed=False)
     await bank.database.write(lambda connection: memories.soft_delete(connection, "w", ids[::7], START))

@@ -185,6 +185,24 @@ async def test_counters_in_an_answer_are_current(bank: SmallBank) -> None:
     assert (await retriever.retrieve("w", query)).memories[0].memory.counters.helped == 1
 
 
+async def test_what_is_quarantined_changes_no_number_of_another_memory(bank: SmallBank) -> None:
+    """A flood of quarantined memories would else make their words look common, and crowd the places of an index."""
+    told = [MemoryItem(f"rotate the {what} password") for what in ("database", "mail", "router")]
+    flood = [MemoryItem(f"rotate the database password now {n}", trust="quarantined") for n in range(20)]
+    alone, beside = await bank.store("alone", *told), await bank.store("beside", *told, *flood)
+    query = Query("rotate the database password", min_score=0, k=9, explain=True)
+    retriever = bank.retriever()
+    clean, flooded = await retriever.retrieve("alone", query), await retriever.retrieve("beside", query)
+    assert [alone.index(each) for each in ids_of(clean)] == [beside.index(each) for each in ids_of(flooded)]
+    assert [each.score for each in clean.memories] == [each.score for each in flooded.memories]
+    assert clean.explanation is not None
+    assert flooded.explanation is not None
+    assert [each.fused for each in clean.explanation.considered] == [
+        each.fused for each in flooded.explanation.considered
+    ]
+    assert flooded.explanation.plan["candidates"] == len(told)
+
+
 async def test_copies_are_given_once(bank: SmallBank) -> None:
     ids = await bank.store("w", *[DATABASE] * 5, COOKING)
     retrieval = await bank.retriever().retrieve("w", Query("reindex the orders table", k=2, min_score=0))

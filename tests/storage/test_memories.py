@@ -225,6 +225,15 @@ def test_index_rows_tell_liveness_time_and_terms(database: Database) -> None:
     assert {row.id: row.live for row in named} == {"m1": True, "m3": False}
 
 
+def test_what_is_quarantined_is_no_candidate_of_any_search(database: Database) -> None:
+    suspect = memory("m2")
+    stored(database, memory("m1"), replace(suspect, item=replace(suspect.item, trust="quarantined")))
+    assert database.read_now(lambda conn: [row.id for row in memories.load_for_index(conn, "w")]) == ["m1"]
+    named = database.read_now(lambda conn: list(memories.load_for_index(conn, "w", ["m1", "m2"])))
+    assert {row.id: row.live for row in named} == {"m1": True, "m2": False}
+    assert scope(database, outcome="any", include_failures=False) == {"m1"}
+
+
 def test_terms_of_an_older_analyser_are_found_and_made_anew(database: Database) -> None:
     stored(database, memory("m1"), memory("m2"))
     assert database.read_now(lambda conn: memories.stale_terms(conn, "w", 10)) == []
