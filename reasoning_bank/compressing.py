@@ -9,7 +9,7 @@ from typing import Protocol, Unpack
 from anyio.from_thread import start_blocking_portal
 
 from reasoning_bank.assets import Assets
-from reasoning_bank.compression.results import Compression, CompressionOptions
+from reasoning_bank.compression.results import Compression, CompressionLimits, CompressionOptions
 from reasoning_bank.embeddings.backends import EmbedderChoice, open_embedder
 from reasoning_bank.embeddings.batching import BatchEmbeddingGenerator
 from reasoning_bank.embeddings.embedder import Embedder, Kind, Vectors
@@ -26,7 +26,12 @@ class Compress(Protocol):
 
 
 def compress(
-    prompt: str, *, tokenizer: str | None = None, meaning: bool = True, **options: Unpack[CompressionOptions]
+    prompt: str,
+    query: str | None = None,
+    *,
+    tokenizer: str | None = None,
+    meaning: bool = True,
+    **limits: Unpack[CompressionLimits],
 ) -> Compression:
     """Return a prompt in fewer tokens: what loses nothing first, then what has to do with the query is kept.
 
@@ -35,9 +40,10 @@ def compress(
 
     Args:
         prompt: the text to compress.
+        query: what the prompt will be asked; None looks for the prompt's own question.
         tokenizer: what counts the tokens: "o200k_base", "cl100k_base", "wordpiece", "estimated" or a model's name.
         meaning: compare meanings with the embedding model, where its weights are installed; words alone decide else.
-        options: see `CompressionOptions`.
+        limits: see `CompressionLimits`.
 
     Raises:
         InputError: the prompt is empty or an option out of its range; the text says what to send.
@@ -45,7 +51,7 @@ def compress(
     """
     settings = load_settings(compression={"tokenizer": tokenizer}) if tokenizer else load_settings()
     with open_compressor(settings, meaning=meaning) as run:
-        return run(prompt, **options)
+        return run(prompt, query=query, **limits)
 
 
 @contextmanager
@@ -57,7 +63,11 @@ def open_compressor(settings: Settings, *, meaning: bool = True) -> Generator[Co
     """
     assets = Assets(settings.assets_dir, hub_url=settings.assets.hub_url, allow_download=False)
     compressor = prompt_compressor(settings, token_counter(settings, assets))
-    encode = partial(_encode, embedder_choice(settings), settings.assets_dir) if meaning else None
+    encode = (
+        partial(_encode, embedder_choice(settings), settings.assets_dir)
+        if meaning and settings.compression.meaning
+        else None
+    )
 
     def run(prompt: str, **options: Unpack[CompressionOptions]) -> Compression:
         return compressor.compress(prompt, encode=encode, **options)

@@ -10,7 +10,7 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache, partial
 from typing import cast
@@ -37,6 +37,7 @@ from reasoning_bank.retrieval.meaning import query_model
 from reasoning_bank.retrieval.options import RetrievalCaches, RetrievalOptions
 from reasoning_bank.retrieval.postings import FloatArray
 from reasoning_bank.retrieval.retriever import Retriever
+from reasoning_bank.retrieval.scoring import WEIGHTS, Weights
 from reasoning_bank.retrieval.usage import UsageLog
 from reasoning_bank.settings import Settings
 from reasoning_bank.storage import facts, workspaces
@@ -216,9 +217,17 @@ def _retriever(
             model_wait_s=settings.embeddings.query_wait_ms / 1000,
             deadline_s=settings.retrieval.deadline_ms / 1000,
             zone=ZoneInfo(settings.retrieval.time_zone),
+            weights=scoring_weights(settings),
             without=frozenset(settings.retrieval.without),
         ),
     )
+
+
+def scoring_weights(settings: Settings) -> Weights:
+    """What ratings, age, errors and trust count in a search, as the settings say."""
+    chosen = settings.retrieval
+    weights = replace(WEIGHTS[chosen.scoring], half_life_days=chosen.half_life_days)
+    return weights if chosen.recency is None else replace(weights, recency=chosen.recency)
 
 
 def counting(tokens: TokenCounter) -> Callable[[str], int]:

@@ -20,7 +20,8 @@ def at_line_ends(source: str, start: int = 0) -> list[Edit]:
     if _CODE.search(source):
         return []
     edits: list[Edit] = []
-    for line in source.split("\n"):
+    # What stands behind the last line end goes on in the next segment.
+    for line in source.split("\n")[:-1]:
         body = line.rstrip("\r")
         lean = body.rstrip(" \t")
         # A tab inside the line makes its last tabs empty cells of a table.

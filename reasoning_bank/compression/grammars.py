@@ -66,16 +66,18 @@ def _parse(data: bytes, language: "Language") -> "Tree":
 
 def _nodes(tree: "Tree") -> Iterator[tuple["Node", int]]:
     """Yield the nodes with their depth, parents first, without going into comments; no recursion."""
-    cursor = tree.walk()
+    cursor, depth = tree.walk(), 0
     while True:
         node = cursor.node
         assert node is not None
-        yield node, cursor.depth
+        yield node, depth
         if "comment" not in node.type and cursor.goto_first_child():
+            depth += 1
             continue
         while not cursor.goto_next_sibling():
             if not cursor.goto_parent():
                 return
+            depth -= 1
 
 
 def _characters(data: bytes, spans: Sequence[Span]) -> dict[int, int]:

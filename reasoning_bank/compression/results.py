@@ -34,27 +34,35 @@ class CompressionSegment:
     kept_share: float
 
 
-class CompressionOptions(TypedDict, total=False):
-    """How one prompt is to be compressed; what is left out, or None, is as the compressor was made.
+class CompressionLimits(TypedDict, total=False):
+    """How far one prompt is to be compressed; what is left out, or None, is as the compressor was made.
 
     Attributes:
         max_tokens: most tokens of the result; may be above the input's.
         ratio: most tokens of the result as a share of the input's, in (0, 1]; the smaller of both bounds holds.
-        query: what the prompt will be asked; None looks for the prompt's own question.
         preserve: what stays wherever it occurs: literals, and regular expressions (RE2) behind `re:`; what stands
             between `<keep>` and `</keep>` stays anyway.
-        preserve_json: leave the form of JSON as it is where something may parse it: in fences and tool results.
+        preserve_json: leave the form of JSON as it is, since something may parse it; False lets tables say keys once.
         drop_docstrings: take the docstrings out of code too.
         on_overflow: what is done when the protected parts alone are over the budget.
     """
 
     max_tokens: int | None
     ratio: float | None
-    query: str | None
     preserve: Sequence[str]
     preserve_json: bool
     drop_docstrings: bool
-    on_overflow: OnOverflow
+    on_overflow: OnOverflow | None
+
+
+class CompressionOptions(CompressionLimits, total=False):
+    """The limits, and what decides about the units that stay.
+
+    Attributes:
+        query: what the prompt will be asked; None looks for the prompt's own question.
+    """
+
+    query: str | None
 
 
 @dataclass(frozen=True, slots=True)

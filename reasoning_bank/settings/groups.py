@@ -157,6 +157,21 @@ class RetrievalSettings(Group):
         le=60_000,
         description="Longest time a strategy may take (milliseconds); then the others answer, and `degraded` names it.",
     )
+    scoring: Literal["default", "seed"] = Field(
+        default="default",
+        description="What ratings, age and errors count beside relevance: `default` little and only ratings, errors and"
+        " trust; `seed` 0.6 similarity, 0.3 recency, 0.1 errors.",
+    )
+    recency: float | None = Field(
+        default=None,
+        ge=0,
+        le=10,
+        description="Most that being recent lifts a memory (standard deviations of the candidates' scores); 0 leaves"
+        " age out, unset follows `scoring` (default 0, seed 5).",
+    )
+    half_life_days: float = Field(
+        default=30.0, gt=0, le=36_500, description="Age at which recency has fallen by half (days)."
+    )
     without: Annotated[tuple[Stage, ...], NoDecode, BeforeValidator(_split_commas)] = Field(
         default=(), description="Parts of the ranking rule left out, to measure what each adds (see `eval --ablate`)."
     )

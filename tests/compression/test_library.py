@@ -19,7 +19,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_one_call_compresses_and_opens_no_bank(tmp_path: Path) -> None:
-    result = compress(PROMPT, query="Who liked garden 7?", tokenizer="estimated")
+    result = compress(PROMPT, "Who liked garden 7?", tokenizer="estimated")
     assert result.tokens_after <= 0.25 * result.tokens_before
     assert (result.tokenizer, result.degraded) == ("estimated", ())
     assert "garden 7 " in result.text

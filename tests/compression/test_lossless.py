@@ -123,6 +123,11 @@ def test_blanks_without_meaning_go_from_prose_and_stay_in_code() -> None:
         assert shortened(code)[0] == code
 
 
+def test_what_a_tool_said_behind_a_label_keeps_the_label() -> None:
+    text = 'Observation: {"id": 12, "name": "Ann", "numbers": [1, 2, 3]}\nThought: next\n'
+    assert shortened(text)[0] == 'Observation: {"id":12,"name":"Ann","numbers":[1,2,3]}\nThought: next\n'
+
+
 @pytest.mark.parametrize(
     "text",
     [

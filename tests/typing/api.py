@@ -57,7 +57,7 @@ def parts_stand_alone(embedder: Embedder, directory: Path) -> None:
 
 
 def prompts_need_no_bank() -> str:
-    found = compress("a long prompt", query="what?", max_tokens=100, preserve=["x"], on_overflow="error")
+    found = compress("a long prompt", "what?", max_tokens=100, preserve=["x"], on_overflow="error")
     assert_type(found, Compression)
     return found.text
 
