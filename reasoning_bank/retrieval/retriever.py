@@ -113,7 +113,8 @@ class Retriever:
         ground, vector = await self._grounded(asked)
         candidates = await self._nearest(ground, vector)
         found = await self._database.read(lambda c: self._searcher.answer(c, ground, vector, candidates))
-        if ground.is_lasting and not found.degraded:
+        # Where age counts, every moment has its own answer.
+        if ground.is_lasting and not found.degraded and not self._options.weights.recency:
             self._caches.answers.put(_key(workspace, query, ground.picture), found)
         return found
 
