@@ -127,9 +127,12 @@ def _toml_value(info: FieldInfo) -> str:
 
 
 def _commented(name: str) -> str:
-    return {"data_dir": '"~/.local/share/reasoning-bank"', "assets_dir": '"~/.cache/reasoning-bank/assets"'}.get(
-        name, '""'
-    )
+    examples = {
+        "data_dir": '"~/.local/share/reasoning-bank"',
+        "assets_dir": '"~/.cache/reasoning-bank/assets"',
+        "retrieval.recency": "1.0",
+    }
+    return examples.get(name, '""')
 
 
 def _shown(name: str, info: FieldInfo) -> str:
