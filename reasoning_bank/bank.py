@@ -34,6 +34,7 @@ from reasoning_bank.records import (
     NewTrace,
     Query,
     Retrieval,
+    RetrievalEverywhere,
     RetrievedMemory,
     StoreResult,
     Trace,
@@ -41,6 +42,7 @@ from reasoning_bank.records import (
 )
 from reasoning_bank.retrieval.context import context_block
 from reasoning_bank.retrieval.contributions import Contributions
+from reasoning_bank.retrieval.everywhere import search_everywhere
 from reasoning_bank.settings import Settings
 from reasoning_bank.storage import embeddings, feedback, memories, traces, workspaces
 from reasoning_bank.text.sanity import clean_text, required_text
@@ -191,8 +193,7 @@ class ReasoningBank:
             InputError: the task is blank or too long, or k is out of bounds.
             StorageError: the bank could not be read.
         """
-        required_text(query.task, "task")
-        self._check_size(query)
+        self._check(query)
         with self.monitor.measure("retrieve_memory"):
             found = await self.rooms.retriever.retrieve(named_workspace(workspace), query)
         self.monitor.count(f"searches.{found.path}")
@@ -205,6 +206,25 @@ class ReasoningBank:
         self._contributions.served(workspace, found)
         self.rooms.usage.served(workspace, [retrieved.memory.id for retrieved in found.memories])
         return found
+
+    async def retrieve_everywhere(
+        self, query: Query, *, workspaces: Sequence[str] | None = None
+    ) -> RetrievalEverywhere:
+        """The most relevant memories of every workspace, or of those named, each searched by itself.
+
+        For whoever owns the bank: no client can reach it, and nothing found counts as used.
+
+        Raises:
+            InputError: as `retrieve` does.
+            NotFoundError: naming the workspaces the bank does not have.
+        """
+        self._check(query)
+        known = await self._workspace_names()
+        if missing := sorted(set(workspaces or ()).difference(known)):
+            raise NotFoundError(f"no workspace {', '.join(map(repr, missing))}")
+        chosen = known if workspaces is None else list(dict.fromkeys(workspaces))
+        with self.monitor.measure("retrieve_everywhere"):
+            return await search_everywhere(self.rooms.retriever.retrieve, chosen, query)
 
     async def get_memories(self, workspace: str, ids: Sequence[str]) -> list[MemoryDetail]:
         """Memories by id with their traces and genealogies, in the order of the ids.
@@ -253,8 +273,7 @@ class ReasoningBank:
 
     async def export_rows(self, workspace: str | None) -> AsyncIterator[tuple[Trace, Sequence[Memory]]]:
         """Every trace of a workspace, or of all, with its memories, in the order they were stored."""
-        named = [space.name for space in await self.rooms.database.read(workspaces.listing)]
-        for name in named if workspace is None else [workspace]:
+        for name in await self._workspace_names() if workspace is None else [workspace]:
             after = 0
             while page := await self.rooms.database.read(
                 partial(reports.trace_page, workspace=name, after=after, limit=_PAGE)
@@ -313,10 +332,14 @@ class ReasoningBank:
                 self.rooms.worker.wake()
                 await asyncio.sleep(_POLL_S)
 
+    async def _workspace_names(self) -> list[str]:
+        return [space.name for space in await self.rooms.database.read(workspaces.listing)]
+
     def _redacted(self, workspace: str, note: str) -> str:
         return self.rooms.redactor(workspace).text(note, "note").text
 
-    def _check_size(self, query: Query) -> None:
+    def _check(self, query: Query) -> None:
+        required_text(query.task, "task")
         limits = self.settings.limits
         if query.k > limits.k:
             raise InputError(f"k is {query.k}, the limit is {limits.k}: ask for fewer memories")

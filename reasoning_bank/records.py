@@ -334,6 +334,19 @@ class Retrieval:
 
 
 @dataclass(frozen=True, slots=True)
+class RetrievalEverywhere:
+    """The answer of several workspaces, each searched by itself.
+
+    Attributes:
+        memories: the k most relevant of all, best first; `memory.workspace` says where each is from.
+        answers: what each workspace answered alone, by its name.
+    """
+
+    memories: tuple[RetrievedMemory, ...]
+    answers: Mapping[str, Retrieval]
+
+
+@dataclass(frozen=True, slots=True)
 class Genealogy:
     """Where a memory comes from and what came of it, as ids."""
 

@@ -77,7 +77,7 @@ def select(
     choice = _Choice(limits, hidden)
     reasons = [choice.look_at(each) for each in candidates]
     answer = [RetrievedMemory(each.memory, round(each.relevance, 4), warning_of(each.memory)) for each in choice.chosen]
-    memories = tuple(_by_trace(answer) if limits.group_by_trace else answer)
+    memories = tuple(grouped_by_trace(answer) if limits.group_by_trace else answer)
     decisions = _decisions(candidates, reasons, choice.chosen) if explain else ()
     return Selection(memories, choice.below, decisions)
 
@@ -101,6 +101,17 @@ def hidden_reason(memory: Memory, *, workspace: str, now: datetime) -> str | Non
     if item.valid_from is not None and item.valid_from > now:
         return "hidden: not yet valid"
     return None
+
+
+def grouped_by_trace(found: Sequence[RetrievedMemory]) -> list[RetrievedMemory]:
+    """Memories of one trace together at the place of the best; those with a position in it in their order."""
+    place = {each.memory.trace_id: rank for rank, each in reversed(list(enumerate(found)))}
+
+    def key(each: RetrievedMemory) -> tuple[int, float]:
+        position = each.memory.item.position
+        return place[each.memory.trace_id], float("inf") if position is None else position
+
+    return sorted(found, key=key)
 
 
 _CHOSEN = "chosen"
@@ -215,14 +226,3 @@ def _said(item: MemoryItem) -> str:
 def _likeness(some: frozenset[str], others: frozenset[str]) -> float:
     """Common words over all words (Jaccard), 0..1."""
     return len(some & others) / len(some | others) if some and others else 0.0
-
-
-def _by_trace(found: Sequence[RetrievedMemory]) -> list[RetrievedMemory]:
-    """Memories of one trace together at the place of the best; those with a position in it in their order."""
-    place = {each.memory.trace_id: rank for rank, each in reversed(list(enumerate(found)))}
-
-    def key(each: RetrievedMemory) -> tuple[int, float]:
-        position = each.memory.item.position
-        return place[each.memory.trace_id], float("inf") if position is None else position
-
-    return sorted(found, key=key)

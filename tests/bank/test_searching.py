@@ -1,14 +1,19 @@
 """What settings change in a search, and what a search of all workspaces gives."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import reasoning_bank
 from reasoning_bank.bank import ReasoningBank
+from reasoning_bank.errors import InputError, NotFoundError, StorageError
 from reasoning_bank.opening import clockwork
-from reasoning_bank.records import MemoryItem, NewTrace, Query
+from reasoning_bank.records import MemoryItem, NewTrace, Query, Retrieval
+from reasoning_bank.retrieval.everywhere import AT_ONCE, search_everywhere
 from reasoning_bank.settings import Settings
 
 
@@ -42,3 +47,101 @@ async def test_how_much_age_counts_is_a_setting(
     assert found.explanation is not None
     (considered,) = found.explanation.considered
     assert considered.adjustments == pytest.approx(moved_by, abs=0.01)
+
+
+@pytest.fixture
+async def three(bank: ReasoningBank) -> ReasoningBank:
+    """Three workspaces that know more and less of passwords, and one that knows nothing of them."""
+    await stored(bank, "ops", lesson("Rotate the database password in two steps"))
+    await stored(bank, "web", lesson("Rotate the session secret"), task="Replace the session secret of the web login")
+    await stored(bank, "mail", lesson("Rotate the mail password at night"), lesson("Rotate the mail relay's password"))
+    await stored(bank, "kitchen", lesson("Feed the sourdough"), task="Bake bread")
+    await bank.wait_until_searchable(timeout_s=5)
+    return bank
+
+
+QUERY = Query("Rotate the database password", k=3)
+
+
+async def test_a_search_everywhere_gives_the_most_relevant_of_all_and_whose_each_is(three: ReasoningBank) -> None:
+    found = await three.retrieve_everywhere(QUERY)
+    assert found.memories[0].memory.workspace == "ops"
+    scores = [each.score for each in found.memories]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert list(found.answers) == ["kitchen", "mail", "ops", "web"]
+    left_out = [one for each in found.answers.values() for one in each.memories if one not in found.memories]
+    assert all(one.score <= scores[-1] for one in left_out)
+
+
+async def test_each_workspace_answers_in_it_what_it_answers_alone_before_and_after(three: ReasoningBank) -> None:
+    names = ("ops", "web", "mail", "kitchen")
+    before = {name: (await three.retrieve(name, QUERY)).memories for name in names}
+    everywhere = await three.retrieve_everywhere(QUERY)
+    after = {name: await three.retrieve(name, QUERY) for name in names}
+    for name in names:
+        assert before[name] == everywhere.answers[name].memories == after[name].memories
+        assert {each.memory.workspace for each in after[name].memories} <= {name}
+        assert all(each.memory.id in after[name].context for each in after[name].memories)
+
+
+async def test_what_is_found_everywhere_in_an_empty_cache_stays_in_its_workspace(three: ReasoningBank) -> None:
+    await three.retrieve_everywhere(QUERY)
+    for name in ("ops", "web", "mail", "kitchen", "new"):
+        found = await three.retrieve(name, QUERY)
+        assert {each.memory.workspace for each in found.memories} <= {name}
+
+
+async def test_a_search_everywhere_counts_as_no_use(three: ReasoningBank) -> None:
+    found = await three.retrieve_everywhere(QUERY)
+    await three.rooms.usage.flush()
+    for each in found.memories:
+        (detail,) = await three.get_memories(each.memory.workspace, [each.memory.id])
+        assert detail.memory.counters.used == 0
+
+
+async def test_a_search_everywhere_can_be_of_some_workspaces(three: ReasoningBank) -> None:
+    found = await three.retrieve_everywhere(QUERY, workspaces=["web", "mail", "web"])
+    assert list(found.answers) == ["web", "mail"]
+    assert {each.memory.workspace for each in found.memories} <= {"web", "mail"}
+    assert (await three.retrieve_everywhere(QUERY, workspaces=[])).memories == ()
+    with pytest.raises(NotFoundError, match="no workspace 'mial', 'wbe'"):
+        await three.retrieve_everywhere(QUERY, workspaces=["wbe", "ops", "mial"])
+    with pytest.raises(InputError, match="near_duplicates is 3"):
+        await three.retrieve_everywhere(replace(QUERY, near_duplicates=3))
+
+
+async def test_a_search_everywhere_counts_experiences_where_its_preset_does(three: ReasoningBank) -> None:
+    query = Query("Rotate the password", preset="paper", min_score=0)
+    found = await three.retrieve_everywhere(query, workspaces=["mail", "kitchen"])
+    assert [each.memory.workspace for each in found.memories] == ["mail", "mail"]
+
+
+async def test_no_more_than_four_workspaces_are_searched_at_once_and_an_error_stops_the_others() -> None:
+    running, most, gate = 0, 0, asyncio.Event()
+
+    async def search(workspace: str, query: Query) -> Retrieval:
+        nonlocal running, most
+        running, most = running + 1, max(most, running + 1)
+        try:
+            if running == AT_ONCE:
+                gate.set()
+            await gate.wait()
+            if workspace == "5":
+                raise StorageError("it cannot be read", code="io")
+            return Retrieval((), "", 0, (), "none", {})
+        finally:
+            running -= 1
+
+    names = [str(number) for number in range(9)]
+    with pytest.raises(StorageError):
+        await search_everywhere(search, names, QUERY)
+    await asyncio.sleep(0)
+    assert (most, running) == (AT_ONCE, 0)
+
+
+def test_no_client_can_search_everywhere() -> None:
+    """Over the protocol a caller sees the one workspace that is theirs."""
+    surface = Path(reasoning_bank.__file__).parent / "mcp"
+    reaching = [path.name for path in surface.rglob("*.py") if "everywhere" in path.read_text(encoding="utf-8")]
+    assert reaching == []
