@@ -289,8 +289,8 @@ class ReasoningBank:
         return await reports.stats(self.rooms, self.monitor, workspace, now=self._clock.now())
 
     async def performance(self) -> dict[str, JsonValue]:
-        """Counters and latencies per operation and stage of this process since it started."""
-        return self.monitor.get_statistics()
+        """Counters, latencies per operation and stage, and what each strategy gave, of this process."""
+        return reports.performance(self.monitor)
 
     async def health(self) -> dict[str, JsonValue]:
         """Each part of the bank: ok, degraded or down, and why."""

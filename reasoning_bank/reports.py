@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from sqlalchemy import Connection
 
@@ -11,7 +11,7 @@ from reasoning_bank.errors import ModelUnavailableError, NotFoundError, StorageE
 from reasoning_bank.learning.recording import EMBED
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.opening import Rooms
-from reasoning_bank.records import Genealogy, JsonValue, Memory, MemoryDetail, Trace
+from reasoning_bank.records import Genealogy, JsonValue, Memory, MemoryDetail, Strategy, Trace
 from reasoning_bank.storage import embeddings, memories, outbox, traces, workspaces
 
 Kind = Literal["workspace", "tag", "domain", "memory", "trace"]
@@ -94,9 +94,21 @@ async def stats(rooms: Rooms, monitor: PerformanceMonitor, workspace: str, *, no
             each.name: cast("JsonValue", getattr(rooms.caches, each.name).get_statistics())
             for each in fields(rooms.caches)
         },
+        "batches": _batches(rooms),
         "shared_searches": rooms.retriever.flight.shared,
-        **monitor.get_statistics(),
+        **performance(monitor),
     }
+
+
+def performance(monitor: PerformanceMonitor) -> Json:
+    """Counters and latencies of this process, and how many memories each strategy returned and how many helped."""
+    statistics = monitor.get_statistics()
+    counters = cast("Json", statistics["counters"])
+    strategies: Json = {
+        name: {kind: counters.pop(f"{kind}.{name}", 0) for kind in ("returned", "helped")}
+        for name in get_args(Strategy)
+    }
+    return {**statistics, "strategies": strategies}
 
 
 async def health(rooms: Rooms, *, now: datetime) -> Json:
@@ -156,15 +168,17 @@ def _model_id(rooms: Rooms) -> str | None:
 
 def _model(rooms: Rooms) -> Json:
     state = rooms.model.state
-    serving = rooms.models.serving
-    generator = asdict(serving.generator.statistics()) if serving else {}
     return {
         "status": state.status,
         "reason": _MODEL[state.status],
         "serving": _model_id(rooms),
         "loaded_in_s": round(state.seconds, 3),
-        "batches": cast("JsonValue", generator),
     }
+
+
+def _batches(rooms: Rooms) -> JsonValue:
+    serving = rooms.models.serving
+    return cast("JsonValue", asdict(serving.generator.statistics()) if serving else {})
 
 
 async def _background(rooms: Rooms, now: datetime) -> Json:

@@ -77,6 +77,11 @@ class Upkeep:
         """All tokens, revoked and expired ones too; never their secrets."""
         return await self._rooms.database.read(lambda c: tokens.listing(c, workspace))
 
+    async def has_token(self) -> bool:
+        """Whether any token opens anything now."""
+        now = self._now()
+        return any(token.opens(now) for token in await self.list_tokens())
+
     async def revoke_token(self, id: str) -> None:
         """End a token at once; raises NotFoundError."""
         if not await self._rooms.database.write(lambda c: tokens.revoke(c, id, self._now())):

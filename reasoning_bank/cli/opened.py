@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from reasoning_bank.bank import ReasoningBank
+from reasoning_bank.mcp.logs import log_to_stderr
 from reasoning_bank.settings import Settings
 
 P = ParamSpec("P")
@@ -45,17 +46,6 @@ def open_bank(settings: Settings) -> Generator[OpenBank]:
     log_to_stderr(settings, at_least=logging.WARNING)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(ReasoningBank(settings)) as bank:
         yield OpenBank(bank, portal)
-
-
-def log_to_stderr(settings: Settings, *, at_least: int = logging.NOTSET) -> None:
-    """Send log lines to stderr, secrets redacted; a command that prints a result logs only what is wrong."""
-    from reasoning_bank.privacy.redaction import RedactingFilter, Redactor
-
-    handler = logging.StreamHandler()
-    handler.addFilter(RedactingFilter(Redactor()))
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    level = max(logging.getLevelNamesMapping()[settings.log_level], at_least)
-    logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 async def _take(items: AsyncIterator[T]) -> list[T]:

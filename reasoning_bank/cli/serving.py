@@ -52,10 +52,8 @@ def serve_command(
 
         serve_stdio(settings)
     else:
-        from reasoning_bank.cli.opened import log_to_stderr
         from reasoning_bank.mcp.http import serve_http
 
-        log_to_stderr(settings)
         serve_http(settings, ready=lambda url: announce(settings, url))
 
 

@@ -58,9 +58,9 @@ async def _check_tokens(settings: Settings) -> None:
     from reasoning_bank.bank import ReasoningBank  # noqa: PLC0415 -- only here the bank is needed before serving
 
     async with ReasoningBank(settings) as bank:
-        alive = [token for token in await bank.upkeep.list_tokens() if token.revoked_at is None]
-    if not alive:
-        raise ConfigError("every request would need a token and there is none: `reasoning-bank token create` makes one")
+        has_token = await bank.upkeep.has_token()
+    if not has_token:
+        raise ConfigError("every request would need a token and none is valid: `reasoning-bank token create` makes one")
     if not is_loopback(settings.http.host):
         logger.warning(
             "tokens and memories travel in plain text: put a proxy with TLS in front of %s", settings.http.host

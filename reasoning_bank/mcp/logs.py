@@ -1,4 +1,4 @@
-"""Log lines of a serving process: on stderr, secrets redacted, the SDK's own chatter left out."""
+"""Log lines of a process: on stderr, secrets redacted, the SDK's own chatter left out."""
 
 import logging
 import secrets
@@ -23,11 +23,17 @@ class LazyRedaction(logging.Filter):
         return bool(self._rules.filter(record))
 
 
-def log_to_stderr(settings: Settings) -> None:
-    """Sends log lines of this process to stderr, at the configured level; replaces what was set up before."""
+def log_to_stderr(settings: Settings, *, at_least: int = logging.NOTSET) -> None:
+    """Sends log lines of this process to stderr; replaces what was set up before.
+
+    Args:
+        settings: the least severe line that is written.
+        at_least: a higher bound, for a command that prints a result and logs only what is wrong.
+    """
+    level = max(logging.getLevelNamesMapping()[settings.log_level], at_least)
     handler = logging.StreamHandler()
     handler.addFilter(LazyRedaction())
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[settings.log_level]))
+        logging.getLogger(name).setLevel(max(logging.WARNING, level))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp.server import MCPServer
 
-from reasoning_bank.errors import ReasoningBankError
+from reasoning_bank.errors import PermissionDeniedError, ReasoningBankError
 from reasoning_bank.mcp.answers import compact_json, full_memory, genealogy, short_trace, whole_trace
 from reasoning_bank.mcp.auth import current_caller
 from reasoning_bank.mcp.errors import as_resource_error, explain
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from reasoning_bank.bank import ReasoningBank
 
 JSON = "application/json"
+_OF_ALL_WORKSPACES = frozenset(
+    ("background", "batches", "caches", "counters", "operations", "shared_searches", "strategies", "uptime_s")
+)
+"""What `stats` tells of the whole process: how busy others are is not for the holder of a token for one workspace."""
 Read = Callable[["ReasoningBank", str], Awaitable[Mapping[str, Any]]]
 """Reads something for one workspace."""
 
@@ -26,13 +30,15 @@ def add_resources(server: MCPServer[Any], opening: BankOpening) -> None:
 
 
 def _add_reports(server: MCPServer[Any], opening: BankOpening) -> None:
-    @server.resource("bank://stats", mime_type=JSON, description="Counts, caches, index, latencies of your workspace")
+    @server.resource(
+        "bank://stats", mime_type=JSON, description="Counts of your workspace, model, index; caches and latencies"
+    )
     async def stats() -> str:
-        return await _read(opening, lambda bank, workspace: bank.stats(workspace))
+        return await _read(opening, _stats)
 
     @server.resource("bank://performance", mime_type=JSON, description="Latency per operation and stage, this process")
     async def performance() -> str:
-        return await _read(opening, lambda bank, _workspace: bank.performance())
+        return await _read(opening, _performance)
 
     @server.resource("bank://health", mime_type=JSON, description="Whether storage, index and model work")
     async def health() -> str:
@@ -73,6 +79,21 @@ async def _read(opening: BankOpening, read: Read) -> str:
         return compact_json(await read(await opening.bank(), caller.workspace(None)))
     except ReasoningBankError as error:
         raise as_resource_error(error) from error
+
+
+async def _stats(bank: "ReasoningBank", workspace: str) -> Mapping[str, Any]:
+    stats = await bank.stats(workspace)
+    if current_caller().grant is None:
+        return stats
+    return {name: figures for name, figures in stats.items() if name not in _OF_ALL_WORKSPACES}
+
+
+async def _performance(bank: "ReasoningBank", _workspace: str) -> Mapping[str, Any]:
+    if current_caller().grant is not None:
+        raise PermissionDeniedError(
+            "These figures tell of every workspace of the server, and this token is bound to one: read bank://stats."
+        )
+    return await bank.performance()
 
 
 async def _workspaces(bank: "ReasoningBank", own: str) -> Mapping[str, Any]:

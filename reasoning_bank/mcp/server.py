@@ -94,7 +94,7 @@ def build_server(
     )
     server.middleware.append(_Requests(server, opening, own_workspace))
     add_resources(server, opening)
-    add_prompts(server, opening)
+    add_prompts(server, opening, settings.retrieval)
     add_completions(server, opening)
     return server
 

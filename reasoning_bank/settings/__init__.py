@@ -5,12 +5,13 @@ environment (`REASONING_BANK_CACHE__MEMORIES_SIZE`) and are tables in TOML (`[ca
 `mcp/` and `cli/` see Settings; every other room takes plain keyword arguments. Only `loading.py` reads the environment.
 """
 
-from reasoning_bank.settings.groups import Group, HttpSettings, Settings
+from reasoning_bank.settings.groups import Group, HttpSettings, RetrievalSettings, Settings
 from reasoning_bank.settings.loading import default_config_file, load_settings, project_directory, setting_names
 
 __all__ = [
     "Group",
     "HttpSettings",
+    "RetrievalSettings",
     "Settings",
     "default_config_file",
     "load_settings",

@@ -26,6 +26,10 @@ class Token:
     expires_at: datetime | None
     revoked_at: datetime | None
 
+    def opens(self, now: datetime) -> bool:
+        """Whether it is neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
 
 def create(
     connection: Connection,
@@ -62,8 +66,7 @@ def verify(connection: Connection, secret: str, now: datetime) -> Token | None:
     if row is None or not hmac.compare_digest(row.sha256, digest):
         return None
     token = _read(row)
-    expired = token.expires_at is not None and token.expires_at <= now
-    return None if expired or token.revoked_at is not None else token
+    return token if token.opens(now) else None
 
 
 def listing(connection: Connection, workspace: str | None = None) -> list[Token]:

@@ -1,6 +1,7 @@
 """What the bank says of itself is what happened."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, delete, update
 from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.errors import InputError, ModelUnavailableError, NotFoundError, StorageError
 from reasoning_bank.learning.recording import EMBED
+from reasoning_bank.opening import clockwork
 from reasoning_bank.records import MemoryItem, NewTrace, Preset, Query
 from reasoning_bank.settings import Settings
 from reasoning_bank.storage import outbox, schema
@@ -154,6 +156,23 @@ async def test_tokens_are_bound_to_a_workspace_and_end_when_revoked(bank: Reason
     with pytest.raises(NotFoundError):
         await bank.upkeep.revoke_token(made.id)
     assert [listed.revoked_at is not None for listed in await bank.upkeep.list_tokens("team")] == [True]
+
+
+async def test_an_expired_or_revoked_token_is_none(settings: Settings) -> None:
+    """A server that asks for tokens refuses to start where none opens anything."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    clock = replace(clockwork(), now=lambda: moment)
+    async with ReasoningBank(settings, clock=clock) as bank:
+        assert not await bank.upkeep.has_token()
+        await bank.upkeep.create_token("w", name="short", scopes=("read",), lifetime=timedelta(days=2))
+        moment += timedelta(days=1)
+        assert await bank.upkeep.has_token()
+        moment += timedelta(days=1)
+        assert not await bank.upkeep.has_token()
+        lasting = await bank.upkeep.create_token("w", name="lasting", scopes=("read",))
+        assert await bank.upkeep.has_token()
+        await bank.upkeep.revoke_token(lasting.id)
+        assert not await bank.upkeep.has_token()
 
 
 async def test_a_closed_bank_says_that_it_is_closed(settings: Settings) -> None:

@@ -81,6 +81,10 @@ class StandInBank:
     def rooms(self) -> Any:
         return SimpleNamespace(tokens=SimpleNamespace(ready=True, exact=True))
 
+    @property
+    def upkeep(self) -> Self:
+        return self
+
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 

@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 from mcp import Client
 
+from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.errors import ConfigError, StorageError
 from reasoning_bank.mcp.http import build_application, is_loopback, listen, needs_token, transport_security
 from reasoning_bank.records import MemoryItem
@@ -35,7 +36,7 @@ def token(workspace: str, *scopes: str) -> Token:
 
 
 @asynccontextmanager
-async def serving(bank: StandInBank, settings: Settings) -> AsyncGenerator[str]:
+async def serving(bank: StandInBank | ReasoningBank, settings: Settings) -> AsyncGenerator[str]:
     application = await asyncio.to_thread(build_application, lambda: bank, settings)  # pyright: ignore[reportArgumentType]
     with listen(settings.http) as listener:
         async with running(application, listener) as url:
@@ -276,6 +277,37 @@ async def test_a_token_without_the_scope_may_not_read_any_report(bank: StandInBa
             headers |= {"authorization": "Bearer blind", "mcp-name": f"bank://{report}"}
             reply = await client.post(f"{url}/mcp", headers=headers, json=body)
             assert "does not allow to read" in reply.text, report
+
+
+async def test_a_token_for_one_workspace_does_not_tell_how_busy_the_others_are(
+    http_settings: Settings, data_dir: Path
+) -> None:
+    """The latencies, counters and queues of a server are of everybody it serves."""
+    settings = http_settings.model_copy(
+        update={
+            "data_dir": data_dir,
+            "embeddings": http_settings.embeddings.model_copy(update={"backend": "hashing"}),
+            "compression": http_settings.compression.model_copy(update={"tokenizer": "estimated"}),
+        }
+    )
+    async with ReasoningBank(settings) as bank:
+        made = await bank.upkeep.create_token("w", name="laptop", scopes=("read",))
+    async with serving(ReasoningBank(settings), settings) as url:
+        told = {
+            (who, report): (await post(url, "resources/read", extra=extra | {"mcp-name": report}, uri=report)).json()
+            for who, extra in {"token": bearer(made.secret), "owner": {}}.items()
+            for report in ("bank://stats", "bank://performance")
+        }
+    mine = json.loads(told["token", "bank://stats"]["result"]["contents"][0]["text"])
+    assert set(mine) == {
+        *("workspace", "traces", "memories", "superseded", "deleted", "embedded", "tags"),
+        *("model", "index"),
+    }
+    assert set(mine["model"]) == {"status", "reason", "serving", "loaded_in_s"}
+    assert "bound to one" in told["token", "bank://performance"]["error"]["message"]
+    everything = json.loads(told["owner", "bank://stats"]["result"]["contents"][0]["text"])
+    assert {"operations", "counters", "caches", "background", "strategies"} <= set(everything)
+    assert "result" in told["owner", "bank://performance"]
 
 
 async def test_the_holder_of_a_token_is_kept_as_the_actor(bank: StandInBank, http_settings: Settings) -> None:

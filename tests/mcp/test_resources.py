@@ -1,10 +1,16 @@
 """Resources, prompts and completions over a real bank, in both eras."""
 
+import asyncio
+
 import pytest
 from mcp import Client, MCPError
 from mcp.types import PromptReference, ResourceTemplateReference
 
+from reasoning_bank.mcp.server import build_server
+from reasoning_bank.settings import Settings
+from tests.mcp.conftest import held
 from tests.mcp.speaking import LESSON, TASK, answer, read, stored
+from tests.mcp.standin import StandInBank
 
 
 async def test_the_lists_are_complete_and_stable(client: Client) -> None:
@@ -75,6 +81,28 @@ async def test_prompts_carry_what_is_known(client: Client) -> None:
         assert LESSON["content"] in getattr(result.messages[0].content, "text", "")
     reflect = await client.get_prompt("reflect", {"task": TASK, "outcome": "failure"})
     assert "store_trace" in getattr(reflect.messages[0].content, "text", "")
+
+
+async def test_prompts_carry_as_much_as_the_settings_say(bank: StandInBank, settings: Settings, era: str) -> None:
+    chosen = settings.model_copy(
+        update={"retrieval": settings.retrieval.model_copy(update={"k": 7, "token_budget": 1_200})}
+    )
+    server = await asyncio.to_thread(build_server, lambda: bank, chosen)  # pyright: ignore[reportArgumentType]
+    async with held(server, era) as client:
+        await client.get_prompt("recall", {"task": TASK})
+        await client.get_prompt("solve", {"task": TASK})
+    assert [(query.k, query.token_budget) for _, query in bank.queries] == [(7, 1_200)] * 2
+
+
+async def test_performance_tells_what_each_strategy_gave_and_what_of_it_helped(client: Client) -> None:
+    memory_id = await stored(client)
+    await answer(client, "retrieve_memory", task=TASK)
+    await answer(client, "rate_memory", ids=[memory_id], verdict="helped")
+    told = await read(client, "bank://performance")
+    assert set(told["strategies"]) == {"semantic", "keyword", "temporal", "entity"}
+    assert told["strategies"]["keyword"] == {"returned": 1, "helped": 1}
+    assert told["strategies"]["temporal"] == {"returned": 0, "helped": 0}
+    assert not [name for name in told["counters"] if name.startswith(("returned.", "helped."))]
 
 
 async def test_a_prompt_says_when_nothing_is_known(client: Client) -> None:
