@@ -19,6 +19,8 @@ CODE_DENSE_GAIN = 0.33
 """What meaning weighs more among code: a question in prose shares few words with the code that answers it."""
 IDENTIFIER_WEIGHT = 0.5
 """Weight of names shared with the content, among code only: in prose they are chance."""
+NAMES_ALONE_WEIGHT = 1.0
+"""Weight of names where the query is nothing but names: whoever holds them comes before what holds their parts."""
 PLACE_WEIGHT = 0.6
 """Weight of file paths in the content that a report speaks of, among code only (.4-1 measure the same)."""
 ASKING = 2.0
@@ -75,7 +77,15 @@ def code_degree(dense: Scores, lexical: Scores, code_share: NDArray[np.float32])
     return min(1.0, float(code_share[best].mean()) / FULL_CODE_SHARE) if len(best) else 0.0
 
 
-def fuse(dense: Scores, lexical: Scores, identifiers: Scores, places: Scores, *, degree: float) -> Scores:
+def fuse(
+    dense: Scores,
+    lexical: Scores,
+    identifiers: Scores,
+    places: Scores,
+    *,
+    degree: float,
+    names_alone: bool = False,
+) -> Scores:
     """One score per candidate: no absolute meaning, only order. Without lexical matches the dense order stays as it is.
 
     Args:
@@ -85,11 +95,12 @@ def fuse(dense: Scores, lexical: Scores, identifiers: Scores, places: Scores, *,
         places: (n,) BM25 of the words of file paths in the content, in standard deviations of the BM25 of words: few
             memories have paths, and their own deviation would make one chance match outweigh all else.
         degree: how much the likely answers are code (`code_degree`).
+        names_alone: whether the query is nothing but names.
     """
     weight = PROSE_DENSE_WEIGHT + CODE_DENSE_GAIN * degree
     fused = weight * dense
     fused += (1 - weight) * lexical
-    fused += IDENTIFIER_WEIGHT * degree * identifiers
+    fused += (NAMES_ALONE_WEIGHT if names_alone else IDENTIFIER_WEIGHT * degree) * identifiers
     fused += PLACE_WEIGHT * degree * places
     return fused
 

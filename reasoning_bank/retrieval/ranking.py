@@ -60,6 +60,7 @@ def rank(
     scope: Scope,
     *,
     text_of: Callable[[int], str],
+    names_alone: bool = False,
     without: frozenset[Stage] = frozenset(),
 ) -> Ranking:
     """Judge every candidate.
@@ -69,9 +70,10 @@ def rank(
         evidence: what the strategies found.
         scope: which rows may be returned; every statistic is over them only.
         text_of: reads the text of a row; called for the best hits, and only where items have titles.
+        names_alone: whether the query is nothing but names of code.
         without: parts of the rule that are left out.
     """
-    ranking = _fused(corpus, evidence, scope, without)
+    ranking = _fused(corpus, evidence, scope, names_alone=names_alone, without=without)
     scores = ranking.scores
     if "links" not in without:
         scores = _linked(corpus, scores, scope, text_of)
@@ -124,7 +126,9 @@ def _covered(found: TermScores, kind: Kind, rows: IntArray) -> Scores:
     return np.zeros(len(rows)) if coverage is None else coverage[rows]
 
 
-def _fused(corpus: Corpus, evidence: Evidence, scope: Scope, without: frozenset[Stage]) -> Ranking:
+def _fused(
+    corpus: Corpus, evidence: Evidence, scope: Scope, *, names_alone: bool, without: frozenset[Stage]
+) -> Ranking:
     nothing = np.zeros(corpus.size)
     meaning = evidence.semantic
     cosines = np.full(corpus.size, np.nan) if meaning is None else meaning.cosines
@@ -145,6 +149,7 @@ def _fused(corpus: Corpus, evidence: Evidence, scope: Scope, without: frozenset[
         z_scores(names, scope.mask),
         places / spread if spread > 0 else nothing,
         degree=degree,
+        names_alone=names_alone,
     )
     if evidence.entity is not None:
         scores[evidence.entity.titled] += NAMED * room(scope.count)

@@ -23,14 +23,13 @@ from reasoning_bank.records import (
     Strategy,
 )
 from reasoning_bank.retrieval.context import PREAMBLE, block_key, context_block
-from reasoning_bank.retrieval.corpus import Corpus
 from reasoning_bank.retrieval.explanation import contributors, scores_by_strategy, standings
 from reasoning_bank.retrieval.fusion import CODE_DENSE_GAIN, PROSE_DENSE_WEIGHT, Scores
 from reasoning_bank.retrieval.intent import Intent, read_intent
 from reasoning_bank.retrieval.lexical import QueryTerms, TermScores, of_kinds, query_terms
 from reasoning_bank.retrieval.options import RetrievalCaches, RetrievalOptions
 from reasoning_bank.retrieval.planner import STRATEGIES, Path, Plan, Situation, plan
-from reasoning_bank.retrieval.postings import FloatArray, IntArray, find
+from reasoning_bank.retrieval.postings import FloatArray, IntArray
 from reasoning_bank.retrieval.presets import Manner, with_whole_traces
 from reasoning_bank.retrieval.ranking import Likeness, Ranking, best_first, likeness, rank, relevance_of
 from reasoning_bank.retrieval.runner import StrategyRunner
@@ -46,11 +45,12 @@ from reasoning_bank.retrieval.strategies import (
     by_meaning,
     by_time,
     lengths_of,
+    named,
 )
 from reasoning_bank.retrieval.timing import Stopwatch
 from reasoning_bank.retrieval.workspaces import Picture, VectorSpace, Workspaces
 from reasoning_bank.storage import changes, memories
-from reasoning_bank.text.analyser import Kind, analyse_query, term_key
+from reasoning_bank.text.analyser import analyse_query
 from reasoning_bank.vectors.index import Candidates
 
 _SPARE = 16
@@ -186,6 +186,7 @@ class Searcher:
                 evidence,
                 ground.scope,
                 text_of=partial(self._text_of, connection, ground),
+                names_alone=ground.intent.kind == "identifier",
                 without=asked.without,
             )
             like = likeness(ground.picture.corpus, evidence, vector, ground.scope)
@@ -227,7 +228,7 @@ class Searcher:
             knows_names=corpus.titled
             or bool(corpus.vocabulary.known(of_kinds(terms, "identifier", "path").keys).any()),
             names_times=bool(intent.times) or intent.asks_when,
-            named=_named(corpus, scope, asked.query.task) if intent.kind == "identifier" else 0,
+            named=named(corpus, scope, asked.query.task) if intent.kind == "identifier" else 0,
         )
         return plan(
             situation,
@@ -345,16 +346,6 @@ class Searcher:
         memory_id = ground.picture.corpus.names.ids[row]
         found = self._workspaces.read(connection, ground.asked.workspace, [memory_id], picture=ground.picture)
         return found[memory_id].item.text if memory_id in found else ""
-
-
-def _named(corpus: Corpus, scope: Scope, name: str) -> int:
-    """Candidates that hold a single name in text or content."""
-    if len(name.split()) != 1:
-        return 0
-    kinds: tuple[Kind, ...] = ("word", "identifier")
-    keys = np.array([term_key(kind, name.strip().lower()) for kind in kinds], np.uint64)
-    rows = np.unique(find(corpus.segments, keys).rows)
-    return int(np.count_nonzero(corpus.live[rows] if scope.mask is None else scope.mask[rows]))
 
 
 def _near(connection: Connection, workspace: str, candidates: Candidates | None, picture: Picture) -> IntArray | None:

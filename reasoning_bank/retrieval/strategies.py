@@ -10,11 +10,11 @@ from reasoning_bank.retrieval.fusion import Scores, best_rows
 from reasoning_bank.retrieval.intent import Intent
 from reasoning_bank.retrieval.lexical import LENGTH_PRIOR, Lengths, QueryTerms, TermScores, of_kinds, term_scores
 from reasoning_bank.retrieval.links import linked_rows
-from reasoning_bank.retrieval.postings import FloatArray, IntArray
+from reasoning_bank.retrieval.postings import FloatArray, IntArray, find
 from reasoning_bank.retrieval.scope import Scope
 from reasoning_bank.retrieval.sequence import smoothed
 from reasoning_bank.retrieval.temporal import rows_stating_times, temporal_scores
-from reasoning_bank.text.analyser import Kind
+from reasoning_bank.text.analyser import Kind, plain_title_words, term_key, words
 
 STATISTICS_SAMPLE = 20_000
 """Candidates whose cosines give mean and spread when an index named the nearest: up to here all, beyond a sample."""
@@ -83,6 +83,17 @@ def lengths_of(corpus: Corpus, scope: Scope) -> Lengths:
     among = rows if scope.mask is None else rows[:, scope.mask]
     means = among.mean(axis=1, dtype=np.float64) if scope.count else np.zeros(len(rows))
     return Lengths(rows, means, scope.count)
+
+
+def named(corpus: Corpus, scope: Scope, name: str) -> int:
+    """How many candidates hold a name in text or content; 0 for several names."""
+    if len(name.split()) != 1:
+        return 0
+    keys = [term_key("identifier", name.lower())]
+    if len(plain_title_words(name)) == 1:  # a path is no word of a text
+        keys += [term_key("word", whole) for whole in words(name)[:1]]
+    rows = np.unique(find(corpus.segments, np.array(keys, np.uint64)).rows)
+    return int(np.count_nonzero(corpus.live[rows] if scope.mask is None else scope.mask[rows]))
 
 
 def by_keyword(
