@@ -20,7 +20,12 @@ _BY_LINES: Final[frozenset[Kind]] = frozenset({"prose", "log", "trace", "chat", 
 
 
 class _Unit(NamedTuple):
-    """A line, or a segment that goes as a whole; `text` is "" for what is empty or must not be replaced."""
+    """A line, or a segment that goes as a whole.
+
+    Attributes:
+        text: without the blanks behind it; "" for what is empty or must not be replaced.
+        lines: line ends in it, with those of the empty lines behind its text.
+    """
 
     start: int
     end: int
@@ -71,8 +76,7 @@ def _units(text: str, segments: Sequence[Segment], *, preserve_json: bool) -> It
 
 
 def _whole(text: str, span: Span, *, stays: bool) -> _Unit:
-    whole = text[slice(*span)].rstrip()
-    return _Unit(*span, "" if stays else whole, whole.count("\n") + 1)
+    return _Unit(*span, "" if stays else text[slice(*span)].rstrip(), text.count("\n", *span))
 
 
 def _lines(text: str, segment: Segment) -> Iterator[_Unit]:
@@ -80,7 +84,7 @@ def _lines(text: str, segment: Segment) -> Iterator[_Unit]:
     for line in text[segment.start : segment.end].split("\n"):
         end = min(at + len(line) + 1, segment.end)
         if at < end:
-            yield _Unit(at, end, line.rstrip(), 1)
+            yield _Unit(at, end, line.rstrip(), text.count("\n", at, end))
         at = end
 
 
@@ -119,6 +123,8 @@ class _Finder:
                 break
             length += 1
             last = length if one.text else last
+            if one.lines != other.lines:
+                break
         return last
 
     def _quote(self, place: int) -> str:
