@@ -174,7 +174,7 @@ class Crowd:
             case "store":
                 await self._store(workspace, _memory(rng.randrange(10**6), workspace))
             case "forget" if len(ids) > MEMORIES:
-                gone = [rng.choice(ids)]
+                gone = [rng.choice(ids[MEMORIES:])]
                 await self._bank.database.write(lambda c: memories.soft_delete(c, workspace, gone, START))
             case "undo":
                 await self._bank.database.write(lambda c: memories.undelete(c, workspace, ids[-3:], START))

@@ -25,14 +25,14 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class SmallBank:
-    """Stores and embeds memories, and finds them again."""
+    """Stores and embeds memories, and finds them again; ids are numbered from `first`."""
 
-    def __init__(self, database: Database, embedder: Embedder) -> None:
+    def __init__(self, database: Database, embedder: Embedder, *, first: int = 1) -> None:
         self.database = database
         self.embedder = embedder
         self.encode: Callable[[Sequence[str]], Vectors] = lambda texts: embedder.encode(texts, "document")
         self.ready = True
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(first)
 
     async def store(self, workspace: str, *items: MemoryItem, embed: bool = True) -> list[str]:
         """Stores each item as a memory, searchable by keyword, and by meaning unless it is not to be embedded."""
