@@ -22,7 +22,7 @@ COMMANDS = {
     "stats": ("figures", "Show what the bank holds and how it performs."),
     "search": ("questions", "Ask the bank for the memories that help with a task."),
     "compress": ("compressing", "Shorten a prompt to a token budget: FILE, or standard input."),
-    "store": ("questions", "Store what happened on a task, and what it teaches."),
+    "store": ("storing", "Store what happened on a task, and what it teaches."),
     "eval": ("evaluating", "Measure how well the bank finds, abstains and compresses."),
     "assets": ("weights", "Install, list or verify model weights and tokenizer ranks."),
     "token": ("access", "Create, list or revoke bearer tokens for HTTP."),

@@ -22,12 +22,14 @@ def stats_command(*, workspace: str | None, as_json: bool, load: LoadSettings) -
     Example:
       reasoning-bank stats --json
     """
-    from reasoning_bank.cli.opened import open_bank
+    from reasoning_bank.cli.opened import open_bank, warn_of_missing
     from reasoning_bank.cli.output import print_json
 
     settings = load()
     with open_bank(settings) as bank:
-        stats = bank.call(bank.bank.stats, workspace_of(settings, workspace))
+        name = workspace_of(settings, workspace)
+        warn_of_missing(bank, name)
+        stats = bank.call(bank.bank.stats, name)
     if as_json:
         print_json(stats)
     else:
@@ -50,6 +52,9 @@ def print_stats(stats: Mapping[str, Any]) -> None:
         used = f"{cache['cache_size']} of {cache['max_size']}"
         lines[f"cache of {name}"] = f"{used}, {cache['hits']} hits of {cache['total_requests']}"
     lines["counters"] = ", ".join(f"{name} {count}" for name, count in stats["counters"].items()) or "none"
+    lines["found by"] = ", ".join(
+        f"{name} {figures['returned']} ({figures['helped']} helped)" for name, figures in stats["strategies"].items()
+    )
     width = max(map(len, lines))
     for name, line in lines.items():
         click.echo(f"{name.ljust(width)}  {line}")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
+import click
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from reasoning_bank.bank import ReasoningBank
@@ -17,6 +18,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 CHUNK = 200
 """Items fetched with one hop to the bank's loop."""
+SHOWN = 10
+"""Names listed where one was not found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,15 @@ def open_bank(settings: Settings) -> Generator[OpenBank]:
     log_to_stderr(settings, at_least=logging.WARNING)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(ReasoningBank(settings)) as bank:
         yield OpenBank(bank, portal)
+
+
+def warn_of_missing(bank: OpenBank, workspace: str) -> None:
+    """Say on stderr that the bank has no such workspace: what looks empty may be misspelt."""
+    if workspace in bank.call(bank.bank.complete, "workspace", workspace, workspace):
+        return
+    names = bank.call(bank.bank.complete, "workspace", "", workspace)
+    shown = f"there are: {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}" if names else "nothing stored"
+    click.echo(f"warning: the bank has no workspace {workspace!r} ({shown})", err=True)
 
 
 async def _take(items: AsyncIterator[T]) -> list[T]:

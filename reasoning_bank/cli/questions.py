@@ -1,19 +1,21 @@
-"""`search` and `store`: what an assistant does over MCP, from a shell."""
+"""`search`: what an assistant asks over MCP before a task, from a shell."""
 
-import json
-import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Literal, TextIO, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from reasoning_bank.cli.options import LoadSettings, json_option, settings_options, workspace_of, workspace_option
-from reasoning_bank.errors import InputError
-from reasoning_bank.records import JsonValue, MemoryItem, NewTrace, Outcome, Query, Retrieval, StoreResult
+from reasoning_bank.records import JsonValue, Query, Retrieval, RetrievalEverywhere, RetrievedMemory
+
+if TYPE_CHECKING:
+    from reasoning_bank.cli.opened import OpenBank
+    from reasoning_bank.settings import Settings
 
 MODEL_WAIT_MS = 30_000
 """A person who asks once waits for the model rather than getting an answer by keyword only."""
-DRAFT_KEYS = frozenset(("title", "description", "content", "tags", "domain", "difficulty", "outcome", "error_context"))
 
 
 def moment(text: str) -> datetime:
@@ -28,7 +30,14 @@ def moment(text: str) -> datetime:
 @click.command("search")
 @click.argument("task")
 @workspace_option
-@click.option("-k", type=int, help="Memories at most; by default the setting's.")
+@click.option("--all-workspaces", is_flag=True, help="Every workspace, each by itself; the most relevant of all.")
+@click.option("-k", type=int, help="Memories at most; by default the preset's or the setting's.")
+@click.option(
+    "--preset",
+    type=click.Choice(["default", "paper", "conversation"]),
+    default="default",
+    help="paper: all lessons of the one past task most like this one, by its text alone. conversation: 10, by session.",
+)
 @click.option("--tag", "tags", multiple=True, help="Only memories with this tag; repeatable.")
 @click.option("--domain", help="Only memories of this domain.")
 @click.option("--outcome", type=click.Choice(["any", "success", "failure"]), default="any", help="Only this outcome.")
@@ -36,211 +45,152 @@ def moment(text: str) -> datetime:
 @click.option("--until", type=moment, metavar="TIME", help="Only what happened at or before this time.")
 @click.option("--min-score", type=click.FloatRange(0, 1), help="Lowest relevance, 0 to 1; 0 returns the k best anyway.")
 @click.option("--no-failures", is_flag=True, help="Without lessons from failures.")
+@click.option("--exclude", "exclude_ids", multiple=True, metavar="ID", help="Not this memory (m_...); repeatable.")
+@click.option("--per-trace", type=click.IntRange(min=1), help="Memories of one trace at most.")
+@click.option("--per-actor", type=click.IntRange(min=1), help="Memories of one actor at most.")
+@click.option(
+    "--near-duplicates",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SHARE",
+    help="Leave out what shares this much of its words with a better memory, such as 0.8.",
+)
+@click.option("--group-by-trace", is_flag=True, help="Memories of one trace together, in their order.")
+@click.option(
+    "--detail", type=click.Choice(["index", "full"]), default="full", help="index: the first lines of each memory only."
+)
 @click.option("--context", "only_context", is_flag=True, help="Print the block that an assistant would read.")
+@click.option("--explain", is_flag=True, help="Show how it searched, and why each memory was chosen or dropped.")
 @json_option
 @settings_options
 def search_command(
-    task: str, *, workspace: str | None, only_context: bool, as_json: bool, load: LoadSettings, **options: object
+    task: str,
+    *,
+    workspace: str | None,
+    all_workspaces: bool,
+    only_context: bool,
+    as_json: bool,
+    load: LoadSettings,
+    **options: object,
 ) -> None:
     """Ask the bank for the memories that help with a task.
+
+    Say what you are about to do as you would to a colleague, or paste the error; a time in it ("last week") counts.
+    Relevance means the same on every bank: below the floor (retrieval.floor) nothing is shown. Something is missing?
+    --explain says whether it was found, by what, and what became of it.
 
     \b
     Examples:
       reasoning-bank search "migrate the users table without downtime"
       reasoning-bank search "flaky login test" -k 5 --outcome failure --json
+      reasoning-bank search "what did Ann say about the deploy?" --preset conversation
+      reasoning-bank search "rotate the password" --all-workspaces --explain
     """
-    from reasoning_bank.cli.opened import open_bank
+    from reasoning_bank.cli.opened import open_bank, warn_of_missing
+
+    if all_workspaces and (workspace or only_context):
+        also = "--workspace" if workspace else "--context"
+        why = "it searches them all" if workspace else "an assistant only ever reads one workspace"
+        raise click.UsageError(f"--all-workspaces does not go with {also}: {why}")
+    settings = load(embeddings={"query_wait_ms": MODEL_WAIT_MS})
+    query = _query(task, settings, options)
+    with open_bank(settings) as bank:
+        if all_workspaces:
+            everywhere = bank.call(bank.bank.retrieve_everywhere, query)
+            return _show_everywhere(bank, everywhere, query, as_json=as_json)
+        name = workspace_of(settings, workspace)
+        warn_of_missing(bank, name)
+        found = bank.call(bank.bank.retrieve, name, query)
+        return _show(bank, name, found, query, as_json=as_json, only_context=only_context)
+
+
+def _query(task: str, settings: "Settings", options: dict[str, Any]) -> Query:
+    k, defaults = options.pop("k"), settings.retrieval
+    # A preset brings its own number, which a number given here would replace.
+    size = {"k": k} if k is not None else {"k": defaults.k} if options["preset"] == "default" else {}
+    include_failures = not options.pop("no_failures")
+    return Query(task, **size, **options, include_failures=include_failures, token_budget=defaults.token_budget)
+
+
+def _show(
+    bank: "OpenBank", workspace: str, found: Retrieval, query: Query, *, as_json: bool, only_context: bool
+) -> None:
+    from reasoning_bank.cli.explaining import print_explanation
     from reasoning_bank.cli.output import print_json
 
-    settings = load(embeddings={"query_wait_ms": MODEL_WAIT_MS})
-    query = _query(task, settings.retrieval.k, settings.retrieval.token_budget, options)
-    with open_bank(settings) as bank:
-        found = bank.call(bank.bank.retrieve, workspace_of(settings, workspace), query)
     if as_json:
-        print_json(_found_json(found))
-    elif only_context:
+        print_json({"memories": _memories_json(found.memories), "context": found.context, **_answer_json(found)})
+        return
+    if only_context:
         click.echo(found.context)
     else:
-        _print_found(found)
+        _print_memories(found.memories, query)
+        _print_rest(found)
+    if found.explanation:
+        print_explanation(bank, workspace, found.explanation)
 
 
-def _query(task: str, k: int, token_budget: int, options: dict[str, object]) -> Query:
-    given = cast("dict[str, datetime | None]", options)
-    return Query(
-        task=task,
-        k=k if options["k"] is None else cast("int", options["k"]),
-        tags=cast("tuple[str, ...]", options["tags"]),
-        domain=cast("str | None", options["domain"]),
-        outcome=cast("Literal['any', 'success', 'failure']", options["outcome"]),
-        since=given["since"],
-        until=given["until"],
-        min_score=cast("float | None", options["min_score"]),
-        include_failures=not options["no_failures"],
-        token_budget=token_budget,
-    )
+def _show_everywhere(bank: "OpenBank", found: RetrievalEverywhere, query: Query, *, as_json: bool) -> None:
+    from reasoning_bank.cli.explaining import print_explanation
+    from reasoning_bank.cli.output import print_json
+
+    if as_json:
+        answers: JsonValue = {name: _answer_json(answer) for name, answer in found.answers.items()}
+        print_json({"memories": _memories_json(found.memories), "answers": answers})
+        return
+    _print_memories(found.memories, query, whose=True)
+    for name, answer in found.answers.items():
+        _print_rest(answer, of=f"{name}: ")
+        if answer.explanation:
+            click.secho(f"\nIn {name}", bold=True)
+            print_explanation(bank, name, answer.explanation)
 
 
-def _found_json(found: Retrieval) -> JsonValue:
+def _memories_json(found: Sequence[RetrievedMemory]) -> JsonValue:
     from reasoning_bank.mcp.answers import full_memory
 
+    return [
+        {
+            **full_memory(one.memory),
+            "workspace": one.memory.workspace,
+            "score": round(one.score, 3),
+            "warning": one.warning,
+        }
+        for one in found
+    ]
+
+
+def _answer_json(found: Retrieval) -> dict[str, JsonValue]:
+    explained = {"explanation": cast("JsonValue", asdict(found.explanation))} if found.explanation else {}
     return {
-        "memories": [
-            {**full_memory(one.memory), "score": round(one.score, 3), "warning": one.warning} for one in found.memories
-        ],
-        "context": found.context,
         "below_floor": found.below_floor,
         "degraded": list(found.degraded),
         "path": found.path,
         "timings_ms": dict(found.timings_ms),
+        **explained,
     }
 
 
-def _print_found(found: Retrieval) -> None:
+def _print_memories(found: Sequence[RetrievedMemory], query: Query, *, whose: bool = False) -> None:
     from reasoning_bank.cli.output import paragraph
 
-    for number, one in enumerate(found.memories, start=1):
+    for number, one in enumerate(found, start=1):
         item = one.memory.item
         title = item.title or item.text.strip().splitlines()[0][:100]
         click.secho(f"{number}. {title}", bold=True)
         outcome = "" if item.outcome == "unknown" else f", {item.outcome}"
-        click.echo(f"   relevance {one.score:.2f}{outcome}, {item.external_id or one.memory.id}")
+        known_as = f" ({item.external_id})" if item.external_id else ""
+        where = f", in {one.memory.workspace}" if whose else ""
+        click.echo(f"   relevance {one.score:.2f}{outcome}, {one.memory.id}{known_as}{where}")
         if one.warning:
             click.secho(paragraph(one.warning, indent=3, lines=3), fg="yellow")
-        click.echo(paragraph(item.content or item.text, indent=3, lines=8) + "\n")
-    if not found.memories:
+        if query.detail == "full":
+            click.echo(paragraph(item.content or item.text, indent=3, lines=8) + "\n")
+    if not found:
         click.echo("Nothing relevant.")
+
+
+def _print_rest(found: Retrieval, *, of: str = "") -> None:
     if found.below_floor:
-        click.echo(f"{found.below_floor} less relevant not shown (--min-score 0 shows them)")
+        click.echo(f"{of}{found.below_floor} less relevant not shown (--min-score 0 shows them)")
     if found.degraded:
-        click.echo(f"searched without: {', '.join(found.degraded)} (reasoning-bank doctor says why)", err=True)
-
-
-@click.command("store")
-@click.argument("task")
-@workspace_option
-@click.option(
-    "--outcome",
-    type=click.Choice(["success", "failure", "partial", "unknown"]),
-    default="unknown",
-    help="How the task went.",
-)
-@click.option("--trajectory", "trajectory_file", type=click.File(encoding="utf-8"), help="What was done: text or JSON.")
-@click.option(
-    "--memories",
-    "memories_file",
-    type=click.File(encoding="utf-8"),
-    help="JSON list of memories you distilled yourself: title, description, content each.",
-)
-@click.option("--tag", "tags", multiple=True, help="A tag; repeatable.")
-@click.option("--domain", help="The field the task belongs to.")
-@click.option("--key", help="Idempotency key: storing again with it changes nothing and returns the same ids.")
-@json_option
-@settings_options
-def store_command(task: str, *, workspace: str | None, as_json: bool, load: LoadSettings, **options: object) -> None:
-    """Store what happened on a task, and what it teaches.
-
-    Without --memories the lessons are distilled by rules. TASK may be - to read it from standard input.
-
-    \b
-    Examples:
-      reasoning-bank store "Fix the flaky login test" --outcome success --trajectory session.log
-      reasoning-bank store "Deploy" --outcome failure --tag ops --memories lessons.json
-    """
-    from reasoning_bank.cli.opened import open_bank
-    from reasoning_bank.cli.output import print_json
-
-    settings = load()
-    trace = NewTrace(
-        task=sys.stdin.read() if task == "-" else task,
-        outcome=cast("Outcome", options["outcome"]),
-        trajectory=_trajectory(cast("TextIO | None", options["trajectory_file"])),
-        tags=cast("tuple[str, ...]", options["tags"]),
-        domain=cast("str | None", options["domain"]),
-    )
-    memories = _memories(cast("TextIO | None", options["memories_file"]), trace)
-    with open_bank(settings) as bank:
-        result = bank.call(
-            bank.bank.store_trace,
-            workspace_of(settings, workspace),
-            trace,
-            memories=memories,
-            idempotency_key=cast("str | None", options["key"]),
-        )
-    if as_json:
-        print_json(_stored_json(result))
-    else:
-        _print_stored(result)
-
-
-def _trajectory(file: TextIO | None) -> JsonValue:
-    if file is None:
-        return None
-    text = _read(file, "--trajectory")
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _read(file: TextIO, option: str) -> str:
-    try:
-        return file.read()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{option}: {file.name} is not UTF-8 text") from error
-
-
-def _memories(file: TextIO | None, trace: NewTrace) -> list[MemoryItem] | None:
-    if file is None:
-        return None
-    text = _read(file, "--memories")
-    try:
-        drafts: JsonValue = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"--memories: not JSON: {error}") from error
-    if not isinstance(drafts, list):
-        raise InputError("--memories: it must be a list of objects with title, description and content")
-    return [_draft(draft, trace) for draft in drafts]
-
-
-def _draft(draft: JsonValue, trace: NewTrace) -> MemoryItem:
-    from reasoning_bank.transfer.rows import OUTCOMES, read_error_context
-    from reasoning_bank.transfer.values import read_object, read_one_of, read_text, read_texts
-
-    data = read_object(draft, "a memory")
-    if unknown := data.keys() - DRAFT_KEYS:
-        raise InputError(f"--memories: unknown {sorted(unknown)[0]!r}; a memory has {', '.join(sorted(DRAFT_KEYS))}")
-    return MemoryItem(
-        text="",  # the bank decides what a distilled memory is found by
-        title=read_text(data, "title") or "",
-        description=read_text(data, "description") or "",
-        content=read_text(data, "content") or "",
-        tags=read_texts(data, "tags") or trace.tags,
-        domain=read_text(data, "domain") or trace.domain,
-        difficulty=read_text(data, "difficulty"),
-        outcome=read_one_of(data, "outcome", OUTCOMES, trace.outcome),
-        error_context=read_error_context(data),
-    )
-
-
-def _stored_json(result: StoreResult) -> JsonValue:
-    return {
-        "trace_id": result.trace_id,
-        "memories": [
-            {"id": memory.id, "action": memory.action, "title": memory.title, "reason": memory.reason}
-            for memory in result.memories
-        ],
-        "distillation": result.distillation,
-        "idempotency_key": result.idempotency_key,
-        "replayed": result.replayed,
-        "distil_request": None if result.distil_request is None else dict(result.distil_request),
-    }
-
-
-def _print_stored(result: StoreResult) -> None:
-    again = " (stored before: nothing changed)" if result.replayed else ""
-    click.echo(f"trace {result.trace_id}{again}")
-    for memory in result.memories:
-        why = f": {memory.reason}" if memory.reason else ""
-        click.echo(f"  {memory.action} {memory.id or ''} {memory.title}{why}")
-    if not result.memories:
-        click.echo("  no memories: the trace says too little to learn from by rules; pass --memories")
+        click.echo(f"{of}searched without: {', '.join(found.degraded)} (reasoning-bank doctor says why)", err=True)

@@ -43,12 +43,15 @@ async def search_everywhere(
 def merged(query: Query, answers: Mapping[str, Retrieval]) -> tuple[RetrievedMemory, ...]:
     """The k most relevant memories of all answers, best first; where a preset gives whole traces, of k traces."""
     chosen, manner = under_preset(query)
-    found = [each for name in sorted(answers) for each in answers[name].memories]
-    counted: dict[tuple[str, str], None] = {}
+    places = [(place, each) for name in sorted(answers) for place, each in enumerate(answers[name].memories)]
+    # Of equally relevant ones those come first that were first in their own workspace.
+    ordered = [each for _, each in sorted(places, key=lambda placed: (-placed[1].score, placed[0]))]
+    counted: set[tuple[str, str]] = set()
     best: list[RetrievedMemory] = []
-    for each in sorted(found, key=lambda one: -one.score):
+    for each in ordered:
         memory = each.memory
-        counted[memory.workspace, memory.trace_id if manner.whole_traces else memory.id] = None
-        if len(counted) <= chosen.k:
+        key = (memory.workspace, memory.trace_id if manner.whole_traces else memory.id)
+        if key in counted or len(counted) < chosen.k:
+            counted.add(key)
             best.append(each)
     return tuple(grouped_by_trace(best) if chosen.group_by_trace else best)

@@ -12,8 +12,8 @@ import reasoning_bank
 from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.errors import InputError, NotFoundError, StorageError
 from reasoning_bank.opening import clockwork
-from reasoning_bank.records import MemoryItem, NewTrace, Query, Retrieval
-from reasoning_bank.retrieval.everywhere import AT_ONCE, search_everywhere
+from reasoning_bank.records import Counters, Memory, MemoryItem, NewTrace, Query, Retrieval, RetrievedMemory
+from reasoning_bank.retrieval.everywhere import AT_ONCE, merged, search_everywhere
 from reasoning_bank.settings import Settings
 
 
@@ -115,6 +115,24 @@ async def test_a_search_everywhere_counts_experiences_where_its_preset_does(thre
     query = Query("Rotate the password", preset="paper", min_score=0)
     found = await three.retrieve_everywhere(query, workspaces=["mail", "kitchen"])
     assert [each.memory.workspace for each in found.memories] == ["mail", "mail"]
+
+
+def test_equally_relevant_memories_come_by_their_place_and_whole_traces_stay_whole() -> None:
+    found = {name: _answer(name, [(0.9, "t1"), (0.9, "t2"), (0.5, "t2")]) for name in ("b", "a")}
+    four = [(each.memory.workspace, each.memory.id) for each in merged(Query("x", k=4), found)]
+    assert four == [("a", "a0"), ("b", "b0"), ("a", "a1"), ("b", "b1")]
+    alike = {name: _answer(name, [(0.9, "t1"), (0.9, "t1")]) for name in ("b", "a")}
+    assert [each.memory.id for each in merged(Query("x", preset="paper"), alike)] == ["a0", "a1"]
+
+
+def _answer(workspace: str, found: list[tuple[float, str]]) -> Retrieval:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    memories = [
+        Memory(f"{workspace}{place}", workspace, trace, lesson("x"), Counters(), moment, moment, f"{workspace}{place}")
+        for place, (_, trace) in enumerate(found)
+    ]
+    scored = zip(memories, [score for score, _ in found], strict=True)
+    return Retrieval(tuple(RetrievedMemory(each, score) for each, score in scored), "", 0, (), "none", {})
 
 
 async def test_no_more_than_four_workspaces_are_searched_at_once_and_an_error_stops_the_others() -> None:

@@ -1,0 +1,144 @@
+"""`store`: what an assistant reports over MCP after a task, from a shell."""
+
+import json
+import sys
+from typing import TextIO, cast
+
+import click
+
+from reasoning_bank.cli.options import LoadSettings, json_option, settings_options, workspace_of, workspace_option
+from reasoning_bank.errors import InputError
+from reasoning_bank.records import JsonValue, MemoryItem, NewTrace, Outcome, StoreResult
+
+DRAFT_KEYS = frozenset(("title", "description", "content", "tags", "domain", "difficulty", "outcome", "error_context"))
+
+
+@click.command("store")
+@click.argument("task")
+@workspace_option
+@click.option(
+    "--outcome",
+    type=click.Choice(["success", "failure", "partial", "unknown"]),
+    default="unknown",
+    help="How the task went.",
+)
+@click.option("--trajectory", "trajectory_file", type=click.File(encoding="utf-8"), help="What was done: text or JSON.")
+@click.option(
+    "--memories",
+    "memories_file",
+    type=click.File(encoding="utf-8"),
+    help="JSON list of memories you distilled yourself: title, description, content each.",
+)
+@click.option("--tag", "tags", multiple=True, help="A tag; repeatable.")
+@click.option("--domain", help="The field the task belongs to.")
+@click.option("--key", help="Idempotency key: storing again with it changes nothing and returns the same ids.")
+@json_option
+@settings_options
+def store_command(task: str, *, workspace: str | None, as_json: bool, load: LoadSettings, **options: object) -> None:
+    """Store what happened on a task, and what it teaches.
+
+    Without --memories the lessons are distilled by rules. TASK may be - to read it from standard input.
+
+    \b
+    Examples:
+      reasoning-bank store "Fix the flaky login test" --outcome success --trajectory session.log
+      reasoning-bank store "Deploy" --outcome failure --tag ops --memories lessons.json
+    """
+    from reasoning_bank.cli.opened import open_bank
+    from reasoning_bank.cli.output import print_json
+
+    settings = load()
+    trace = NewTrace(
+        task=sys.stdin.read() if task == "-" else task,
+        outcome=cast("Outcome", options["outcome"]),
+        trajectory=_trajectory(cast("TextIO | None", options["trajectory_file"])),
+        tags=cast("tuple[str, ...]", options["tags"]),
+        domain=cast("str | None", options["domain"]),
+    )
+    memories = _memories(cast("TextIO | None", options["memories_file"]), trace)
+    with open_bank(settings) as bank:
+        result = bank.call(
+            bank.bank.store_trace,
+            workspace_of(settings, workspace),
+            trace,
+            memories=memories,
+            idempotency_key=cast("str | None", options["key"]),
+        )
+    if as_json:
+        print_json(_stored_json(result))
+    else:
+        _print_stored(result)
+
+
+def _trajectory(file: TextIO | None) -> JsonValue:
+    if file is None:
+        return None
+    text = _read(file, "--trajectory")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _read(file: TextIO, option: str) -> str:
+    try:
+        return file.read()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{option}: {file.name} is not UTF-8 text") from error
+
+
+def _memories(file: TextIO | None, trace: NewTrace) -> list[MemoryItem] | None:
+    if file is None:
+        return None
+    text = _read(file, "--memories")
+    try:
+        drafts: JsonValue = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"--memories: not JSON: {error}") from error
+    if not isinstance(drafts, list):
+        raise InputError("--memories: it must be a list of objects with title, description and content")
+    return [_draft(draft, trace) for draft in drafts]
+
+
+def _draft(draft: JsonValue, trace: NewTrace) -> MemoryItem:
+    from reasoning_bank.transfer.rows import OUTCOMES, read_error_context
+    from reasoning_bank.transfer.values import read_object, read_one_of, read_text, read_texts
+
+    data = read_object(draft, "a memory")
+    if unknown := data.keys() - DRAFT_KEYS:
+        raise InputError(f"--memories: unknown {sorted(unknown)[0]!r}; a memory has {', '.join(sorted(DRAFT_KEYS))}")
+    return MemoryItem(
+        text="",  # the bank decides what a distilled memory is found by
+        title=read_text(data, "title") or "",
+        description=read_text(data, "description") or "",
+        content=read_text(data, "content") or "",
+        tags=read_texts(data, "tags") or trace.tags,
+        domain=read_text(data, "domain") or trace.domain,
+        difficulty=read_text(data, "difficulty"),
+        outcome=read_one_of(data, "outcome", OUTCOMES, trace.outcome),
+        error_context=read_error_context(data),
+    )
+
+
+def _stored_json(result: StoreResult) -> JsonValue:
+    return {
+        "trace_id": result.trace_id,
+        "memories": [
+            {"id": memory.id, "action": memory.action, "title": memory.title, "reason": memory.reason}
+            for memory in result.memories
+        ],
+        "distillation": result.distillation,
+        "idempotency_key": result.idempotency_key,
+        "replayed": result.replayed,
+        "distil_request": None if result.distil_request is None else dict(result.distil_request),
+    }
+
+
+def _print_stored(result: StoreResult) -> None:
+    again = " (stored before: nothing changed)" if result.replayed else ""
+    click.echo(f"trace {result.trace_id}{again}")
+    for memory in result.memories:
+        why = f": {memory.reason}" if memory.reason else ""
+        click.echo(f"  {memory.action} {memory.id or ''} {memory.title}{why}")
+    if not result.memories:
+        click.echo("  no memories: the trace says too little to learn from by rules; pass --memories")
