@@ -79,7 +79,8 @@ def modern(method: str, **parameters: Any) -> tuple[dict[str, str], dict[str, An
 
 async def post(url: str, method: str = "tools/list", *, extra: dict[str, str] | None = None, **parameters: Any) -> Any:
     headers, body = modern(method, **parameters)
-    async with httpx2.AsyncClient() as client:
+    # Forty at once on a busy machine: the client's own five seconds would be a test of the machine.
+    async with httpx2.AsyncClient(timeout=60) as client:
         return await client.post(f"{url}/mcp", headers=headers | (extra or {}), json=body)
 
 
