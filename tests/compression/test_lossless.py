@@ -18,7 +18,7 @@ from reasoning_bank.compression.segments import segments
 from reasoning_bank.text.tokens import TokenCounter, counter, estimate
 from tests.compression.generated import EXAMPLES, PROMPTS
 
-REFERENCE = re.compile(r"\[(?:the line|the (\d+) lines) above from \"(.*)\"\]( ×\d+)?")
+REFERENCE = re.compile(r"\[(?:the line|the (\d+) lines) above from \"(.*)\"\](?: ×(\d+))?")
 COUNTED = re.compile(r"(.*) ×(\d+)\r?")
 RULES = {"repeated_blocks", "duplicate_lines"}
 many = settings(
@@ -69,7 +69,7 @@ def read_back(text: str) -> str:
             continue
         first = before.count("\n", 0, at)
         block = done[first : first + int(found[1] or 1)]
-        done += [*block[:-1], block[-1].rstrip()]
+        done += [*block[:-1], block[-1].rstrip()] * int(found[3] or 1)
     lines = [COUNTED.fullmatch(line) for line in done]
     return "\n".join(
         "\n".join([found[1]] * int(found[2])) if found else line for line, found in zip(done, lines, strict=True)
@@ -225,8 +225,15 @@ def meaning(text: str, segment: Segment) -> object:
     if segment.kind == "code":
         tree = python_tree(body)
         return ast.dump(tree) if tree else body
+    decoder = json.JSONDecoder(object_pairs_hook=list, parse_float=str, parse_int=str)
+    values: list[object] = []
+    rest = body.strip()
     try:
-        return repr(json.loads(body, object_pairs_hook=list, parse_float=str, parse_int=str))
+        while rest:
+            value, end = decoder.raw_decode(rest)
+            values.append(value)
+            rest = rest[end:].strip()
+        return repr(values)
     except (ValueError, RecursionError):
         return re.sub(r"\s+", "", body)
 
