@@ -39,6 +39,7 @@ PRESETS: Mapping[Preset, Manner] = {
                 "neighbours",
                 "answers",
                 "session",
+                "telling",
                 "scoring",
             )
         ),

@@ -235,7 +235,7 @@ class Searcher:
             k=asked.query.k,
             search=options.search,
             exact_limit=options.exact_limit,
-            without=options.without,
+            without=asked.without,
         )
 
     def _found(

@@ -1,10 +1,12 @@
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import get_args
 
 from reasoning_bank.records import Counters, Memory, MemoryItem, Preset, Query, RetrievedMemory
 from reasoning_bank.retrieval.presets import PRESETS, under_preset, with_whole_traces
 from reasoning_bank.retrieval.selection import hidden_reason
+from tests.retrieval.bank import SmallBank, found, ids_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -53,3 +55,53 @@ def test_a_failure_that_a_past_task_taught_comes_as_a_warning() -> None:
     best, failed = kept("a"), kept("b", item=MemoryItem("task", title="b", outcome="failure"))
     whole = with_whole_traces([RetrievedMemory(best, 0.9)], read_trace=lambda _: [best, failed], hidden=lambda _: None)
     assert whole[1].warning == "This failed before."
+
+
+async def test_the_paper_preset_answers_with_all_lessons_of_the_nearest_past_task(bank: SmallBank) -> None:
+    nearest = await bank.store("w", *lessons("reindex the slow table", 3))
+    await bank.store("w", *lessons("bake sourdough bread", 3))
+    # Words in the content count by default, never here: the task alone is the key.
+    await bank.store("w", MemoryItem("rotate the logs", title="Logs", content="reindex the slow table"))
+    query = Query("reindex the slow table", preset="paper", min_score=0, explain=True)
+    answer = await bank.retriever().retrieve("w", query)
+    assert sorted(ids_of(answer)) == sorted(nearest)
+    assert len({each.score for each in answer.memories}) == 1
+    assert answer.explanation is not None
+    assert answer.explanation.plan["strategies"] == ["semantic"]
+    two = await bank.retriever().retrieve("w", replace(query, k=2))
+    assert len({each.memory.trace_id for each in two.memories}) == 2
+    assert sorted(ids_of(two)[:3]) == sorted(nearest)
+
+
+async def test_the_paper_preset_compares_by_cosine_alone(bank: SmallBank) -> None:
+    texts = ["how do I fix it?", "what?", "fix the login", "login timeout after the deploy of the web client", "login"]
+    ids = [id_ for text in texts for id_ in await bank.store("w", MemoryItem(text))]
+    vectors = bank.encode([*texts, "fix the login timeout"])
+    cosines = dict(zip(ids, (vectors[:-1] @ vectors[-1]).tolist(), strict=True))
+    query = Query("fix the login timeout", preset="paper", k=5, min_score=0)
+    assert await found(bank.retriever(), "w", query) == sorted(ids, key=lambda each: -cosines[each])
+
+
+async def test_the_conversation_preset_answers_with_turns_in_their_order(bank: SmallBank) -> None:
+    said = ["where is the table?", "the table is in the hall", "who moved the table?", "the cat is asleep"]
+    talks = [
+        await bank.store("w", *(turn(f"{text} {talk}", n, f"s{talk}") for n, text in reversed(list(enumerate(said)))))
+        for talk in range(3)
+    ]
+    answer = await bank.retriever().retrieve("w", Query("where is the table?", preset="conversation", min_score=0))
+    assert len(answer.memories) == 10
+    traces = [each.memory.trace_id for each in answer.memories]
+    assert len([each for each, _ in groupby(traces)]) == len(set(traces)) == len(talks)
+    for _, group in groupby(answer.memories, key=lambda each: each.memory.trace_id):
+        positions = [each.memory.item.position or 0 for each in group]
+        assert positions == sorted(positions)
+    default = await bank.retriever().retrieve("w", Query("where is the table?", k=10, min_score=0))
+    assert set(ids_of(default)) == set(ids_of(answer))
+
+
+def lessons(task: str, count: int) -> list[MemoryItem]:
+    return [MemoryItem(task, title=f"Strategy {n}", content=f"Advice {n} for those who {task}") for n in range(count)]
+
+
+def turn(text: str, position: int, session: str) -> MemoryItem:
+    return MemoryItem(text, session=session, position=position)
