@@ -34,6 +34,7 @@ FULL_CODE_SHARE = 0.1
 FIXED_DEGREE = 0.45
 """Degree where it is not to be read from the candidates: meaning weighs .7, the best fixed weight measured."""
 _LOOKED_AT = 10
+_BLOCKS_EACH = 8
 
 
 def z_scores(values: Scores, among: Mask) -> Scores:
@@ -137,5 +138,16 @@ def best_rows(scores: Scores, limit: int) -> NDArray[np.intp]:
     values = scores if len(usable) == len(scores) else scores[usable]
     if limit == 1:
         return usable[values == values.max()]
+    block = len(values) // (_BLOCKS_EACH * limit)
+    if block > 1:
+        # As many blocks have a best that is no worse than this, so what is worse cannot be among the best of all.
+        bests = np.maximum.reduceat(values, np.arange(0, len(values), block))
+        kept = np.flatnonzero(values >= _least(bests, limit))
+        usable, values = usable[kept], values[kept]
+    return usable[values >= _least(values, limit)]
+
+
+def _least(values: Scores, limit: int) -> float:
+    """The lowest of the `limit` highest."""
     # partition runs on vector instructions, argpartition does not: ten times faster at 100,000 rows.
-    return usable[values >= np.partition(values, len(values) - limit)[len(values) - limit]]
+    return float(np.partition(values, len(values) - limit)[len(values) - limit])
