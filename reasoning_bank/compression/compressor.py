@@ -155,14 +155,15 @@ class _Run:
         found = self.segments(self.prompt)
         state = self._lean(_State(Pieces.whole(self.prompt), self.before))
         self.progress(_LOSSLESS_DONE)
-        if state.tokens > self.budget:
-            state = self._lean(self._folded(state))
         question: str | None = None
+        if state.tokens > self.budget:
+            question = self.wanted.query or own_question(self.prompt, found)
+            state = self._lean(self._folded(state, question))
         is_degraded = False
         if state.tokens > self.budget:
             # What a reference points at could be cut: repeats stay, and are the first to go.
-            state = self._folded(self._lean(_State(Pieces.whole(self.prompt), self.before), references=False))
-            question = self.wanted.query or own_question(self.prompt, found)
+            state = self._lean(_State(Pieces.whole(self.prompt), self.before), references=False)
+            state = self._folded(state, question)
             selection = self._extraction(state, found, head_ratio).selection(question, encode)
             state, is_degraded = self._lean(self._cut(state, selection)), selection.is_degraded
         self.progress(1.0)
@@ -181,11 +182,11 @@ class _Run:
         )
         return self._with(state, [step for step in steps if references or step.name != REFERENCES], until=0)
 
-    def _folded(self, state: _State) -> _State:
+    def _folded(self, state: _State, question: str | None) -> _State:
         """Fold what repeats with other numbers, and what libraries say, as far as the budget asks."""
         text = state.pieces.text
         preserved = protected(text, self.wanted.preserve)
-        steps = lossy_steps(text, self.segments(text), preserved, count=self.tokenizer.count)
+        steps = lossy_steps(text, self.segments(text), preserved, count=self.tokenizer.count, question=question or "")
         return self._with(state, steps, until=self.budget)
 
     def _with(self, state: _State, steps: Iterable[Step], *, until: int) -> _State:

@@ -42,6 +42,7 @@ _DIFF_LINE: Final = re.compile(
     r"[ +\-@\\]|index |(?:new|deleted|old) |similarity |rename |copy |Binary |diff --git |Index: |={10}"
 )
 _SENTENCE: Final = re.compile(r"[.!?…\"')\]][\"')*]*\s*$")
+_TOLD: Final = re.compile(r"\W*(?:\d+\W+)?[A-Z](?=.{20})(?:\S+\s+){3}.*(?<!\.\.)[\w)\"'\]][.!?][\"')*]*\s*$")
 _DELIMITERS: Final = (",", ";", "\t")
 _GAP: Final = 3
 """Lines of no kind that may stand within a run: what goes on in the next line, or says nothing by itself."""
@@ -97,9 +98,9 @@ def _run(view: _View, at: int) -> Run | None:
     """Return the run that starts at a line, if one does."""
     if view.kinds[at] == "blank":
         return None
-    for number, (kind, fewest, reader) in enumerate(_READERS):
+    for number, (kind, fewest, reader, first) in enumerate(_READERS):
         # Reading the same lines again from each of them would take time by their square.
-        if view.tried.get(number, 0) > at:
+        if (first and view.kinds[at] not in first) or view.tried.get(number, 0) > at:
             continue
         last, is_one = reader(view, at)
         if is_one and last - at >= fewest:
@@ -130,7 +131,7 @@ def _chat(view: _View, at: int) -> tuple[int, bool]:
 def _trace(view: _View, at: int) -> tuple[int, bool]:
     """Frames, what is indented below them, and the line that names the error."""
     last = at
-    for number in range(at, len(view.lines) if view.kinds[at] == "trace" else at):
+    for number in range(at, len(view.lines)):
         line = view.lines[number]
         is_within = view.kinds[number] == "trace" or line[:1] in {" ", "\t"}
         if line.strip() and (is_within or (number == last and _TRACE_END.match(line[:_READ]))):
@@ -191,7 +192,12 @@ def _uniform(view: _View, at: int) -> tuple[int, bool]:
         if not words or (last - at) - same > max(0.6 * same, 1):
             break
         before, last = words, last + 1
-    return last, same >= _UNIFORM
+    return last, same >= _UNIFORM and not _is_told(view.lines[at:last])
+
+
+def _is_told(lines: Sequence[str]) -> bool:
+    """Return whether lines are sentences: a list of remarks says something else in each, though all begin alike."""
+    return sum(_TOLD.match(line) is not None for line in lines) >= 0.5 * len(lines)
 
 
 def _code(view: _View, at: int) -> tuple[int, bool]:
@@ -221,7 +227,7 @@ def _alike(kind: str, *, joining: bool = False) -> _Reader:
 
     def read(view: _View, at: int) -> tuple[int, bool]:
         last = at
-        for number in range(at, len(view.lines) if view.kinds[at] == kind else at):
+        for number in range(at, len(view.lines)):
             if view.kinds[number] == kind:
                 last = number + 1
             elif number - last >= _GAP or not _continues(view, number, joining=joining):
@@ -237,17 +243,18 @@ def _continues(view: _View, number: int, *, joining: bool) -> bool:
     return kind == "blank" or indented or (joining and kind not in {"prose", "trace", "diff", "table"})
 
 
-_READERS: Final[tuple[tuple[Kind, int, _Reader], ...]] = (
-    ("chat", 3, _chat),
-    ("trace", 2, _trace),
-    ("diff", 2, _diff),
-    ("table", 2, _table),
-    ("csv", 3, _csv),
-    ("log", 3, _session),
-    ("log", 3, _alike("log")),
-    ("code", 3, _alike("listing")),
-    ("code", 3, _code),
-    ("yaml", 4, _yaml),
-    ("log", _UNIFORM, _uniform),
+_READERS: Final[tuple[tuple[Kind, int, _Reader, frozenset[str]], ...]] = (
+    ("chat", 3, _chat, frozenset()),
+    ("trace", 2, _trace, frozenset({"trace"})),
+    ("diff", 2, _diff, frozenset({"diff"})),
+    ("table", 2, _table, frozenset({"table"})),
+    ("csv", 3, _csv, frozenset()),
+    ("log", 3, _session, frozenset({"log"})),
+    ("log", 3, _alike("log"), frozenset({"log"})),
+    ("code", 3, _alike("listing"), frozenset({"listing"})),
+    ("code", 3, _code, frozenset({"code"})),
+    ("yaml", 4, _yaml, frozenset({"yaml"})),
+    ("log", _UNIFORM, _uniform, frozenset()),
 )
-"""Each kind with the fewest lines a run of it needs; the first that fits wins."""
+"""Each kind with the fewest lines a run of it needs, its reader, and what its first line looks like where that is one
+thing; the first that fits wins."""

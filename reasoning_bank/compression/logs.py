@@ -1,12 +1,14 @@
 """Logs and stack traces: equal lines counted, lines that differ in numbers folded, frames of libraries counted."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
 from reasoning_bank.compression.edits import Edit
 from reasoning_bank.compression.repeats import REFERENCE
+from reasoning_bank.text.analyser import words
 
 _COUNTED: Final = re.compile(r"×\d+$")
 _COSTS: Final = 8
@@ -28,6 +30,11 @@ _SLOT: Final = re.compile(
 )
 _WORDS: Final = re.compile(r"[^\W\d_]{3}.*[^\W\d_]{3}")
 """What a pattern needs besides its slots: lines of bare values are a table, not events."""
+_NAME: Final = re.compile(r"(?=[^\s\d]*\d)[\w.:/-]{1,80}")
+"""Numbers, times, ids and paths with a digit."""
+_CLOCK: Final = re.compile(r"(?<![\d:])(\d{1,2}:\d\d)(?::\d\d)?")
+_QUESTION_READ: Final = 1_000
+_RARE: Final = 0.1
 _SAID: Final = 3
 """Slots of a folded line whose values are told."""
 
@@ -75,14 +82,26 @@ def uncoloured(source: str, start: int = 0) -> list[Edit]:
     return [Edit(start + match.start(), start + match.end(), "") for match in _COLOUR.finditer(source)]
 
 
-def folded(source: str, start: int = 0) -> list[list[Edit]]:
+def asked_for(sources: Iterable[str], question: str) -> frozenset[str]:
+    """Return the words, numbers and names of a question that at most one in ten lines holds: what it is about."""
+    terms = _terms(question[:_QUESTION_READ])
+    if not terms:
+        return frozenset()
+    lines = [line for source in sources for line in source.split("\n")]
+    common = Counter(term for line in lines for term in terms.intersection(_terms(line)))
+    return frozenset(term for term, count in common.items() if count <= max(_RARE * len(lines), _FEWEST))
+
+
+def folded(source: str, start: int = 0, *, asked: Collection[str] = ()) -> list[list[Edit]]:
     """Return, for each pattern of lines, the edits that leave its first line, with how many there were and what varied.
 
-    Lines that tell of errors and warnings stay, as do patterns with fewer than three lines.
+    Lines that tell of errors and warnings stay, as do patterns with fewer than three lines, and lines with a term of
+    `asked`: a folded line could have been the answer.
     """
     patterns: dict[str, list[_Line]] = {}
     for line in _lines(source, start):
         stays = _TELLING.search(line.text) or REFERENCE.match(line.text)
+        stays = stays or (asked and not _terms(line.text).isdisjoint(asked))
         if not stays and _WORDS.search(pattern := _SLOT.sub(_mask, line.text)):
             patterns.setdefault(pattern, []).append(line)
     return [_fold(lines) for lines in patterns.values() if len(lines) >= _FEWEST and _varies(lines)]
@@ -110,6 +129,13 @@ def _lines(source: str, start: int) -> Iterator[_Line]:
     for text in source.split("\n"):
         yield _Line(start, min(start + len(text) + 1, end), text.rstrip("\r"))
         start += len(text) + 1
+
+
+def _terms(text: str) -> set[str]:
+    """Return the words of a text, and its numbers and names as they stand; what is at 10:03:12 is at 10:03 too."""
+    names = {each.strip(".:-/").lower() for each in _NAME.findall(text)}
+    clocks = {each for match in _CLOCK.finditer(text) for each in match.group(0, 1)}
+    return {word for word in words(text) if not word.isdigit()} | names | clocks
 
 
 def _text_end(line: _Line) -> int:

@@ -100,16 +100,23 @@ def lossless_steps(
 
 
 def lossy_steps(
-    text: str, segments: Sequence[Segment], protected: Sequence[Span] = (), *, count: Callable[[str], int]
+    text: str,
+    segments: Sequence[Segment],
+    protected: Sequence[Span] = (),
+    *,
+    count: Callable[[str], int],
+    question: str = "",
 ) -> list[Step]:
     """Return the steps that lose what is rarely asked for: colours, what differs among like log lines, library frames.
 
-    Lines that tell of errors stay; see `lossless_steps` for the arguments.
+    Lines that tell of errors stay, and those that have to do with the question; see `lossless_steps` for the arguments.
     """
+    logged = (text[slice(*segment.body)] for segment in segments if segment.kind in _LINES)
+    asked = logs.asked_for(logged, question)
     steps = [
         _Named("terminal_colours", _each(_TEXT, logs.uncoloured)),
         _Named("library_frames", _each(_LINES, logs.without_library_frames)),
-        _Named("log_templates", _templates),
+        _Named("log_templates", _templates(asked)),
     ]
     return _settled(_Prompt(text, segments, protected, count), [steps], is_lossless=False)
 
@@ -201,11 +208,14 @@ def _json_tables(prompt: _Prompt) -> Iterator[_Proposal]:
                 yield _Proposal((edits[0].start, edits[-1].end), edits, is_one=True)
 
 
-def _templates(prompt: _Prompt) -> Iterator[_Proposal]:
-    for segment in prompt.segments:
-        if segment.kind in _LINES:
-            for edits in logs.folded(prompt.stretch(segment), segment.body[0]):
-                yield _Proposal(segment.body, edits, is_one=True)
+def _templates(asked: frozenset[str]) -> _Maker:
+    def proposals(prompt: _Prompt) -> Iterator[_Proposal]:
+        for segment in prompt.segments:
+            if segment.kind in _LINES:
+                for edits in logs.folded(prompt.stretch(segment), segment.body[0], asked=asked):
+                    yield _Proposal(segment.body, edits, is_one=True)
+
+    return proposals
 
 
 def _references(*, preserve_json: bool) -> _Maker:

@@ -7,6 +7,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from reasoning_bank.compression.edits import Kind, Segment, Span
+from reasoning_bank.compression.instructions import instructions
 from reasoning_bank.compression.lines import runs
 from reasoning_bank.compression.python import is_python
 
@@ -32,21 +33,14 @@ _SHORTEST_JSON: Final = 20
 _MOST_BROKEN_JSON: Final = 500
 """Values that may be broken before no more JSON is looked for: each failure costs a walk over the whole text."""
 
-_INSTRUCTION: Final = re.compile(
-    r"(?:[-*>#\s]|\d+[.)] )*(?:(?:system|instructions?|task|goal|questions?|rules?|constraints?|requirements?"
-    r"|important|warning|remember|note|output format|format|your (?:task|job|goal|role))\b[^:\n]{0,30}:"
-    r"|(?:you (?:are|must|should|will|can(?:not)?|may)|do not|don't|never|always|please|make sure|ensure|be sure"
-    r"|(?:only |just )?(?:answer|return|respond|reply|output|write|use|give|provide|explain|summari[sz]e|fix|list|find"
-    r"|implement|describe|translate|generate|complete|think|follow|keep|avoid|consider|read|check))\b)"
-    r"|.*\b(?:must(?: not|n't)?|do not|don't|never|shall(?: not)?|required to|forbidden|at most|exactly)\b",
-    re.IGNORECASE,
-)
-_LONGEST_INSTRUCTION: Final = 400
+_FEW_INSTRUCTIONS: Final = 400
+"""Characters of instructions that are protected however little else there is."""
 _MOST_INSTRUCTIONS: Final = 0.3
 """Share of the prose that instructions may be: where all is instruction, protecting it means nothing."""
 
 _MEMORIES: Final = re.compile(
-    r"^(?:Memories of earlier tasks|<memor(?:y|ies)\b|#+ .*\bmemor(?:y|ies)\b|(?:Relevant|Retrieved) memor(?:y|ies)\b)",
+    r"^(?:Memories of earlier tasks|<memor(?:y|ies)\b|#+ (?:\w+ )?memor(?:y|ies)\b.*\n\s*(?=\d+\. |[-*#<])"
+    r"|(?:Relevant|Retrieved) memor(?:y|ies)\b)",
     re.MULTILINE | re.IGNORECASE,
 )
 _MEMORY: Final = re.compile(r"\s*(?:\d+\. .*\[id |#+ memory\b|<memory\b|- \[?id\b)", re.IGNORECASE)
@@ -57,7 +51,7 @@ def segments(text: str) -> tuple[Segment, ...]:
 
     A text that is one JSON document, one Python file or one diff is one segment. Else the fences of its Markdown are
     found first, JSON values that start a line second, and the lines left are judged by their look. Instructions
-    (a question at either end, "you must", "do not", headed rules) are protected unless there is little else.
+    (a question at either end, what is said to "you", headed rules) are protected unless there is little else.
     """
     if not text:
         return ()
@@ -249,9 +243,9 @@ def _memories_end(stretch: str, start: int) -> int:
 def _with_instructions(text: str, found: Sequence[Segment]) -> Iterator[Segment]:
     """Yield the segments, the instructions among the prose as segments of their own."""
     prose = [segment for segment in found if segment.kind == "prose" and not segment.is_fenced]
-    spans = {segment.start: list(_instructions(text, segment)) for segment in prose}
+    spans = {segment.start: list(instructions(text, segment)) for segment in prose}
     length = sum(last - first for each in spans.values() for first, last in each)
-    protect = length <= max(_MOST_INSTRUCTIONS * sum(each.end - each.start for each in prose), _LONGEST_INSTRUCTION)
+    protect = length <= max(_MOST_INSTRUCTIONS * sum(each.end - each.start for each in prose), _FEW_INSTRUCTIONS)
     for segment in found:
         inside = spans.get(segment.start, []) if segment.kind == "prose" and not segment.is_fenced else []
         edges = [segment.start, *(edge for span in inside for edge in span), segment.end]
@@ -263,27 +257,3 @@ def _with_instructions(text: str, found: Sequence[Segment]) -> Iterator[Segment]
                 is_instruction = number % 2 == 1
                 kind: Kind = "instruction" if is_instruction else "prose"
                 yield Segment(first, last, kind, is_protected=is_instruction and protect)
-
-
-def _instructions(text: str, segment: Segment) -> Iterator[Span]:
-    """Yield the lines that say what to do, with the line ends; the first and the last question of the text too."""
-    at = segment.start
-    held: Span | None = None
-    first, last = len(text) - len(text.lstrip()), len(text.rstrip())
-    for line in text[segment.start : segment.end].split("\n"):
-        end = min(at + len(line) + 1, segment.end)
-        if _is_instruction(line, is_at_end=at <= first < end or at < last <= end):
-            held = (held[0], end) if held and held[1] == at else (at, end)
-        elif held and line.strip():
-            yield held
-            held = None
-        at = end
-    if held and held[0] < held[1]:
-        yield held
-
-
-def _is_instruction(line: str, *, is_at_end: bool) -> bool:
-    if not line.strip() or len(line) > _LONGEST_INSTRUCTION:
-        return False
-    is_question = is_at_end and line.rstrip(" *_\"')\r").endswith(("?", "？"))
-    return is_question or _INSTRUCTION.match(line) is not None

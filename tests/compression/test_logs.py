@@ -1,5 +1,5 @@
 from reasoning_bank.compression.edits import apply
-from reasoning_bank.compression.logs import counted, folded, uncoloured, without_library_frames
+from reasoning_bank.compression.logs import asked_for, counted, folded, uncoloured, without_library_frames
 
 
 def folded_text(source: str) -> str:
@@ -37,6 +37,19 @@ def test_errors_and_what_is_rare_are_never_folded() -> None:
     assert "cache 1 rebuilt" in result
     assert "cache 2 rebuilt" in result
     assert result.count("served") == 1
+
+
+def test_lines_with_what_few_lines_share_with_the_question_are_not_folded() -> None:
+    source = "".join(f"2026-03-01T10:{n // 60:02d}:{n % 60:02d}Z INFO job {n} took {n * 3} ms\n" for n in range(600))
+    for question, lines in {
+        "How long did job 421 take?": 1,
+        "What was at 10:03?": 60,
+        "Which jobs took long?": 0,
+    }.items():
+        asked = asked_for([source], question)
+        result = apply(source, sorted(edit for edits in folded(source, asked=asked) for edit in edits))
+        assert result.count("\n") == lines + 1
+        assert ("job 421 took 1263 ms" in result) == (lines == 1)
 
 
 def test_lines_of_bare_values_are_not_folded() -> None:

@@ -134,6 +134,13 @@ def test_a_question_in_the_middle_is_no_instruction() -> None:
     assert "instruction" not in kinds(f"{PROSE}Was it the pool?\n{PROSE}")
 
 
+def test_sentences_that_all_begin_alike_are_prose_and_lines_of_a_tool_are_not() -> None:
+    assert kinds("".join(f"{n}. Remark number {n} says what was found there.\n" for n in range(50))) == ["prose"]
+    assert kinds("".join(f"Another remark, number {n}, stands here.\n" for n in range(50))) == ["prose"]
+    assert kinds("".join(f"Collecting package-{n}\n" for n in range(50))) == ["log"]
+    assert kinds("".join(f"Downloading the wheel of package {n} ...\n" for n in range(50))) == ["log"]
+
+
 def test_a_block_of_memories_is_known() -> None:
     block = (
         "Memories of earlier tasks, most relevant first.\n\n"
