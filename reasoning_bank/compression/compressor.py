@@ -109,7 +109,7 @@ class PromptCompressor:
         budget = max(min(wanted.max_tokens, int(wanted.ratio * before)), 1)
         # Steps that change nothing leave a text whose segments are known.
         known = lru_cache(maxsize=2)(segments)
-        run = _Run(self._tokenizer, prompt, before, budget, wanted, progress, known)
+        run = _Run(self._tokenizer, prompt, before, budget, wanted, _forward(progress), known)
         return run.result(encode, self._head_ratio)
 
     def _wanted(self, options: CompressionOptions) -> _Wanted:
@@ -119,6 +119,18 @@ class PromptCompressor:
         wanted = replace(self._defaults, **{**given, "query": query or None})
         _check(wanted)
         return wanted
+
+
+def _forward(progress: Progress) -> Progress:
+    """Return a progress that never goes back: some steps are done again after a cut."""
+    reached = 0.0
+
+    def report(done: float) -> None:
+        nonlocal reached
+        reached = max(reached, done)
+        progress(reached)
+
+    return report
 
 
 def _check(wanted: _Wanted) -> None:
@@ -198,7 +210,9 @@ class _Run:
             merged = merge(edits, step.edits)
             pieces = whole.edited(merged)
             tokens = self.tokenizer.count(pieces.text)
-            if tokens < state.tokens:
+            # As many tokens for fewer characters: counts are rounded, and what is left now would go the next time.
+            is_shorter = step.is_lossless and tokens == state.tokens and len(pieces.text) < len(state.pieces.text)
+            if tokens < state.tokens or is_shorter:
                 edits = merged
                 state = _State(pieces, tokens, _counted(state.steps, step, state.tokens - tokens))
             if state.tokens <= until:

@@ -157,6 +157,10 @@ def test_whoever_watches_the_progress_can_end_the_work(estimator: TokenCounter) 
     with pytest.raises(TimeoutError):
         PromptCompressor(tokenizer=estimator).compress(SOUGHT, ratio=0.2, progress=stop)
     assert seen == sorted(seen)
+    seen.clear()
+    PromptCompressor(tokenizer=estimator).compress(CODE + SOUGHT, ratio=0.2, query="leaking", progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
 
 
 def test_the_answer_says_of_what_the_prompt_was_made_and_what_was_kept(compress: Callable[..., Compression]) -> None:
