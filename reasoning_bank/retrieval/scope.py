@@ -52,7 +52,9 @@ def find_scope(corpus: Corpus, query: Query, now: datetime) -> Scope:
         if not mask.any():  # however many tags are asked for, no memory has more than a few
             break
         mask &= _tagged(corpus, tag)
-    return Scope(mask, int(np.count_nonzero(mask)))
+    count = int(np.count_nonzero(mask))
+    # What takes nothing away must not cost what a mask costs at every step.
+    return Scope(None if count == corpus.size else mask, count)
 
 
 def _of_kind(corpus: Corpus, query: Query) -> BoolArray:
