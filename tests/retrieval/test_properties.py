@@ -171,6 +171,15 @@ def test_best_rows_hold_the_best_and_their_equals(values: list[float], limit: in
     assert not len(left) or scores[left].max() < scores[rows].min()
 
 
+@pytest.mark.parametrize("limit", [2, 10, 21, 2_000])
+@pytest.mark.parametrize("different", [3, 500, 10**9])
+def test_best_rows_of_many_are_those_of_a_sorted_list(limit: int, different: int) -> None:
+    scores = np.random.default_rng(limit).integers(0, different, 20_011).astype(np.float64)
+    scores[::7] = -np.inf
+    least = np.sort(scores)[-limit]
+    assert best_rows(scores, limit).tolist() == np.flatnonzero(scores >= least).tolist()
+
+
 def test_code_degree_is_read_from_the_best_candidates() -> None:
     dense, lexical = np.linspace(0, 1, 30), np.zeros(30)
     assert code_degree(dense, lexical, np.full(30, 0.2, np.float32)) == 1.0
