@@ -135,7 +135,6 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
     redactor, limits = _redactor(settings, database, salt), _limits(settings)
     caches = _caches(settings)
     retriever = _retriever(settings, database, models, caches, count_tokens, index, clock)
-    stack.callback(retriever.close)
     rooms = Rooms(
         database=database,
         assets=assets,

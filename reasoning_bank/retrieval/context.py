@@ -100,7 +100,8 @@ class _Entry:
     """One memory of the block: a head that says what it is, and a body that can be cut."""
 
     def __init__(self, number: int, retrieved: RetrievedMemory, readable: int | None) -> None:
-        item, warning = retrieved.memory.item, retrieved.warning
+        item = retrieved.memory.item
+        warning = _ORIGIN.sub("(", retrieved.warning) if retrieved.warning else None
         # A row that is only text needs no title: its text follows at once, or is all the line says.
         first_line = next(iter(item.text.strip().splitlines()), "") if item.content else ""
         title = _own_words(item.title, _LONGEST_TITLE) or _own_words(first_line, _LONGEST_TITLE)

@@ -31,7 +31,9 @@ def scores_by_strategy(evidence: Evidence) -> dict[Strategy, Scores]:
 
 
 def standings(scores: Mapping[Strategy, Scores], row: int) -> dict[Strategy, Standing]:
-    """How each strategy that found a row saw it."""
+    """How each strategy that found a row saw it; nothing for -1, a memory that changed during the search."""
+    if row < 0:
+        return {}
     return {
         name: Standing(int(np.count_nonzero(found > found[row])) + 1, round(float(found[row]), 4))
         for name, found in scores.items()

@@ -81,8 +81,7 @@ def query_terms(terms: Terms) -> QueryTerms:
 
 def of_kinds(query: QueryTerms, *kinds: Kind) -> QueryTerms:
     """The terms of these kinds only."""
-    keep = np.isin(query.kinds, [KINDS.index(kind) for kind in kinds])
-    return QueryTerms(query.keys[keep], query.counts[keep], query.kinds[keep])
+    return _only(query, np.isin(query.kinds, [KINDS.index(kind) for kind in kinds]))
 
 
 def term_scores(
@@ -102,27 +101,39 @@ def term_scores(
         mask: (n,) True for candidates, or None when all rows are.
         length_prior: words every row is given before lengths are compared.
     """
-    query = pruned(query, segments, memories=lengths.candidates)
-    matches = _among_candidates(find(segments, query.keys), mask)
-    idf = _idf(np.bincount(matches.terms, minlength=len(query.keys)), lengths.candidates)
-    points = _term_points(query, matches, idf=idf, lengths=lengths, prior=length_prior)
+    # What is common in the workspace may be rare among the candidates of a filter: then nothing is left out.
+    kept, common = pruned(query, segments, memories=lengths.candidates) if mask is None else (query, _NOTHING)
+    matches = _among_candidates(find(segments, kept.keys), mask)
+    idf = _idf(np.bincount(matches.terms, minlength=len(kept.keys)), lengths.candidates)
+    points = _term_points(kept, matches, idf=idf, lengths=lengths, prior=length_prior)
+    left_out = _idf(frequencies(segments, common.keys), lengths.candidates)
     rows = lengths.rows.shape[1]
     kinds: list[int] = np.unique(query.kinds).tolist()
-    coverage: dict[Kind, NDArray[np.float64]] = {
-        KINDS[kind]: _coverage(matches, query.kinds == kind, idf, rows) for kind in kinds
-    }
+    coverage: dict[Kind, NDArray[np.float64]] = {}
+    for kind in kinds:
+        chosen = kept.kinds == kind
+        # Words the bank does not know have the highest idf: they count against every memory. So do those left out.
+        asked = float(idf[chosen].sum() + left_out[common.kinds == kind].sum())
+        coverage[KINDS[kind]] = _held(matches, chosen, idf, rows) / asked
     return TermScores(_sums(matches.rows, points, rows), coverage)
 
 
-def pruned(query: QueryTerms, segments: Sequence[Segment], *, memories: int) -> QueryTerms:
-    """The query without the common terms of each kind, in large banks only; the 12 rarest always stay."""
+def pruned(query: QueryTerms, segments: Sequence[Segment], *, memories: int) -> tuple[QueryTerms, QueryTerms]:
+    """The query without the common terms of each kind, and those; in large banks only.
+
+    The 12 rarest that occur at all always stay, and those that do not occur cost nothing.
+    """
     if memories <= PRUNE_ABOVE_MEMORIES:
-        return query
+        return query, _NOTHING
     frequency = frequencies(segments, query.keys)
     keep = frequency <= COMMON_SHARE * memories
     for kind in np.unique(query.kinds):
-        of_kind = np.flatnonzero(query.kinds == kind)
+        of_kind = np.flatnonzero((query.kinds == kind) & (frequency > 0))
         keep[of_kind[np.argsort(frequency[of_kind], kind="stable")[:ALWAYS_KEPT_TERMS]]] = True
+    return _only(query, keep), _only(query, ~keep)
+
+
+def _only(query: QueryTerms, keep: NDArray[np.bool_]) -> QueryTerms:
     return QueryTerms(query.keys[keep], query.counts[keep], query.kinds[keep])
 
 
@@ -149,12 +160,14 @@ def _term_points(
     return weights[matches.terms] * saturated
 
 
-def _coverage(matches: Matches, chosen: NDArray[np.bool_], idf: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
-    # Words the bank does not know have the highest idf: they count against every memory.
+def _held(matches: Matches, chosen: NDArray[np.bool_], idf: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+    """(n,) information of the chosen terms that each row holds."""
     among = chosen[matches.terms]
-    held = _sums(matches.rows[among], idf[matches.terms[among]], rows)
-    return held / float(idf[chosen].sum())
+    return _sums(matches.rows[among], idf[matches.terms[among]], rows)
 
 
 def _sums(rows: NDArray[np.int32], points: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     return np.bincount(rows, points, minlength=size).astype(np.float64, copy=False)
+
+
+_NOTHING = QueryTerms(np.empty(0, np.uint64), np.empty(0, np.float64), np.empty(0, np.int64))

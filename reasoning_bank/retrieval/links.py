@@ -36,31 +36,32 @@ _HASH = np.uint64((1 << KIND_SHIFT) - 1)
 _TITLE = np.uint64(KINDS.index("title") << KIND_SHIFT)
 
 
-def linked_rows(text: str, segments: Sequence[Segment], *, memories: int) -> IntArray:
-    """Rows whose title occurs word for word in a text, and in few other memories: a common title says nothing.
+def linked_rows(text: str, segments: Sequence[Segment], *, live: NDArray[np.bool_]) -> IntArray:
+    """Live rows whose title occurs word for word in a text, and in few other memories: a common title says nothing.
 
     Args:
         text: the best hit's text.
         segments: where titles and the words of texts are.
-        memories: how many memories there are.
+        live: (n,) False for rows that were forgotten or replaced, which count for nothing.
     """
     phrase = plain_title_words(text)[:_WORDS_READ]
     keys, starts, lengths = _phrases(phrase)
     found = find(segments, keys)
-    limit = max(_RARE_COUNT, int(_RARE_SHARE * memories))
+    limit = max(_RARE_COUNT, int(_RARE_SHARE * np.count_nonzero(live)))
     rare: dict[int, bool] = {}
     for place in np.unique(found.terms).tolist():
         title = phrase[starts[place] : starts[place] + lengths[place]]
-        rare[place] = 0 < _mentions(title, segments) <= limit
+        rare[place] = 0 < _mentions(title, segments, live) <= limit
     rows = [row for row, place in zip(found.rows.tolist(), found.terms.tolist(), strict=True) if rare[place]]
-    return np.unique(np.array(rows, dtype=np.int64))
+    linked = np.unique(np.array(rows, dtype=np.int64))
+    return linked[live[linked]]
 
 
 def with_links(scores: Scores, links: Sequence[tuple[int, IntArray]]) -> Scores:
     """Scores where memories that good hits mention gain by it.
 
     Args:
-        scores: (n,) scores; -inf for rows that are no candidates, which then become some.
+        scores: (n,) scores.
         links: (hit, rows it mentions), best hit first.
     """
     result = scores.copy()
@@ -86,8 +87,8 @@ def _phrases(phrase: Sequence[str]) -> tuple[KeyArray, NDArray[np.int64], NDArra
     return np.concatenate(keys) & _HASH | _TITLE, starts, lengths
 
 
-def _mentions(title: Sequence[str], segments: Sequence[Segment]) -> int:
-    """In how many memories all words, or neighbouring pairs, of a title occur."""
+def _mentions(title: Sequence[str], segments: Sequence[Segment], live: NDArray[np.bool_]) -> int:
+    """In how many live memories all words, or neighbouring pairs, of a title occur."""
     text = " ".join(title)
     kind: Kind = "pair" if len(title) > 1 else "word"
     terms = set(pairs(text) if kind == "pair" else words(text))
@@ -95,4 +96,4 @@ def _mentions(title: Sequence[str], segments: Sequence[Segment]) -> int:
     if not len(keys):
         return 0
     rows = find(segments, keys).rows
-    return int((np.bincount(rows) == len(keys)).sum()) if len(rows) else 0
+    return int(np.count_nonzero(np.bincount(rows[live[rows]]) == len(keys)))

@@ -74,7 +74,7 @@ class Plan:
 def plan(
     situation: Situation,
     *,
-    k: int,
+    places: int,
     search: Search = "auto",
     exact_limit: int = EXACT_LIMIT,
     without: frozenset[Stage] = frozenset(),
@@ -83,14 +83,14 @@ def plan(
 
     Args:
         situation: what is known of bank and query.
-        k: memories wanted.
+        places: memories looked at for an answer: those wanted, those excluded, and some to spare for copies.
         search: the user's setting.
         exact_limit: above so many memories "auto" asks the index.
         without: strategies the user left out.
     """
     skipped: dict[Strategy, str] = {}
     for strategy in STRATEGIES:
-        reason = "left out by setting" if strategy in without else _needless(strategy, situation, k)
+        reason = "left out by setting" if strategy in without else _needless(strategy, situation, places)
         if reason:
             skipped[strategy] = reason
     path: Path = "none"
@@ -121,7 +121,7 @@ def candidates_wanted(k: int) -> int:
     return max(LEAST_CANDIDATES, 4 * k)
 
 
-def _needless(strategy: Strategy, situation: Situation, k: int) -> str:
+def _needless(strategy: Strategy, situation: Situation, places: int) -> str:
     """Why a strategy could not change the answer; "" when it could."""
     if not situation.candidates:
         return "no memory passes the filters"
@@ -134,4 +134,4 @@ def _needless(strategy: Strategy, situation: Situation, k: int) -> str:
             return "" if situation.names_times else "the query names no time and asks for none"
         case "semantic":
             # Whoever asks for a name wants what bears it, and a model that never saw the name can only guess.
-            return f"{situation.named} memories hold the name asked for" if situation.named >= k else ""
+            return f"{situation.named} memories hold the name asked for" if situation.named >= places else ""

@@ -4,7 +4,7 @@ Steps in turn: one weighted sum of what the strategies say, one step along title
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import nsmallest
 
 import numpy as np
@@ -14,11 +14,11 @@ from reasoning_bank.retrieval.corpus import Corpus
 from reasoning_bank.retrieval.fusion import FIXED_DEGREE, Scores, best_rows, code_degree, fuse, room, z_scores
 from reasoning_bank.retrieval.lexical import TermScores
 from reasoning_bank.retrieval.links import LINKING_HITS, NAMED, linked_rows, with_links
-from reasoning_bank.retrieval.postings import FloatArray, IntArray
+from reasoning_bank.retrieval.postings import IntArray
 from reasoning_bank.retrieval.relevance import relevance, shared_words
 from reasoning_bank.retrieval.scope import Scope
 from reasoning_bank.retrieval.sequence import around, lifted_by_neighbours, lifted_by_session
-from reasoning_bank.retrieval.strategies import Evidence
+from reasoning_bank.retrieval.strategies import Evidence, Meaning
 from reasoning_bank.retrieval.temporal import TEMPORAL_BOOST
 from reasoning_bank.text.analyser import Kind
 
@@ -33,10 +33,12 @@ class Ranking:
     Attributes:
         scores: (n,) what speaks for each row, in standard deviations of the candidates; -inf for no candidates.
         degree: how much the likely answers are code, 0..1.
+        meaning: what the semantic strategy says, of linked rows too.
     """
 
     scores: Scores
     degree: float
+    meaning: Meaning | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +75,16 @@ def rank(
         names_alone: whether the query is nothing but names of code.
         without: parts of the rule that are left out.
     """
-    ranking = _fused(corpus, evidence, scope, names_alone=names_alone, without=without)
-    scores = ranking.scores
-    if "links" not in without:
-        scores = _linked(corpus, scores, scope, text_of)
+    meaning = evidence.semantic
+    scores, degree = _fused(corpus, evidence, scope, names_alone=names_alone, without=without)
+    links = [] if "links" in without else _links(corpus, scores, scope, text_of)
+    if meaning is not None and meaning.is_partial and links:
+        # Candidates of an index are scored exactly, and so are those that the best of them mention.
+        mentioned = np.unique(np.concatenate([rows for _, rows in links]))
+        meaning = meaning.including(corpus, mentioned, smooth="neighbour_vectors" not in without)
+        evidence = replace(evidence, semantic=meaning)
+        scores, degree = _fused(corpus, evidence, scope, names_alone=names_alone, without=without)
+    scores = with_links(scores, links)
     scores = _shared(corpus, scores, without)
     share = room(scope.count)
     # After that, so that a question still lifts the answer beside it, and a date only what is of that date.
@@ -84,7 +92,7 @@ def rank(
         scores = scores + share * TEMPORAL_BOOST * evidence.temporal
     if "telling" not in without:
         scores = scores - share * corpus.columns.silence
-    return Ranking(scores, ranking.degree)
+    return Ranking(scores, degree, meaning)
 
 
 def best_first(corpus: Corpus, scores: Scores, limit: int) -> IntArray:
@@ -95,11 +103,11 @@ def best_first(corpus: Corpus, scores: Scores, limit: int) -> IntArray:
     return np.array([row for _, _, row in nsmallest(limit, keyed)], dtype=np.int64)
 
 
-def likeness(corpus: Corpus, evidence: Evidence, vector: FloatArray | None, scope: Scope) -> Likeness:
-    """How like the query rows are by meaning; (dim,) `vector` is the query's, None where no model could tell."""
-    if vector is None or evidence.semantic is None:
+def likeness(corpus: Corpus, meaning: Meaning | None, scope: Scope) -> Likeness:
+    """How like the query rows are by meaning."""
+    if meaning is None:
         return Likeness(np.full(corpus.size, np.nan), np.nan, scope.count)
-    cosines = evidence.semantic.plain(corpus, vector)
+    cosines = meaning.plain(corpus)
     among = cosines if scope.mask is None else cosines[scope.mask]
     known = among[~np.isnan(among)]
     return Likeness(cosines, float(known.max()) if len(known) else np.nan, scope.count)
@@ -128,7 +136,7 @@ def _covered(found: TermScores, kind: Kind, rows: IntArray) -> Scores:
 
 def _fused(
     corpus: Corpus, evidence: Evidence, scope: Scope, *, names_alone: bool, without: frozenset[Stage]
-) -> Ranking:
+) -> tuple[Scores, float]:
     nothing = np.zeros(corpus.size)
     meaning = evidence.semantic
     cosines = np.full(corpus.size, np.nan) if meaning is None else meaning.cosines
@@ -155,17 +163,18 @@ def _fused(
         scores[evidence.entity.titled] += NAMED * room(scope.count)
     if allowed is not None:
         scores[~allowed] = -np.inf
-    return Ranking(scores, degree)
+    return scores, degree
 
 
-def _linked(corpus: Corpus, scores: Scores, scope: Scope, text_of: Callable[[int], str]) -> Scores:
+def _links(corpus: Corpus, scores: Scores, scope: Scope, text_of: Callable[[int], str]) -> list[tuple[int, IntArray]]:
+    """Each of the best hits with the candidates whose title it mentions."""
     hits: list[int] = best_first(corpus, scores, LINKING_HITS).tolist() if corpus.titled else []
     links: list[tuple[int, IntArray]] = []
     for hit in hits:
-        rows = linked_rows(text_of(hit), corpus.segments, memories=corpus.live_count)
+        rows = linked_rows(text_of(hit), corpus.segments, live=corpus.live)
         allowed = rows if scope.mask is None else rows[scope.mask[rows]]
         links.append((hit, allowed[allowed != hit]))
-    return with_links(scores, links)
+    return links
 
 
 def _shared(corpus: Corpus, scores: Scores, without: frozenset[Stage]) -> Scores:

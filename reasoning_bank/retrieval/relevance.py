@@ -20,6 +20,8 @@ AHEAD = 0.2
 """How far a memory may be lifted above its own evidence where the bank's best shows that it knows the subject."""
 CHANCE = 0.07
 """The largest of n chance cosines grows by the square root of ln n; their standard deviation is about .05."""
+LEADERS = 10
+"""Best memories whose shared words tell whether the bank knows the subject."""
 EVEN_ODDS = 0.36
 STEEPNESS = 25.0
 # The same for memories, or queries, without a vector, in shared words alone.
@@ -54,7 +56,8 @@ def relevance(cosines: Scores, words: Scores, *, best: float, candidates: int) -
     if not len(words):
         return np.empty(0, np.float64)
     chance = math.sqrt(math.log(max(candidates, 1)))
-    first = float(words[0])
+    # Not of the very first alone: a date can put one there that shares no word.
+    first = float(words[:LEADERS].max())
     evidence = np.minimum(cosines + WORDS * words + AHEAD, best + WORDS * first) - CHANCE * chance
     in_words = np.minimum(words + _WORDS_AHEAD, first) - _WORDS_CHANCE * chance
     by_words = np.where(words > 0, _logistic(_WORDS_STEEPNESS * (in_words - _WORDS_EVEN_ODDS)), 0.0)

@@ -1,6 +1,7 @@
 """The door of retrieval: what was answered before, what is being answered now, else one search."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from reasoning_bank.cache.flight import SingleFlight
 from reasoning_bank.cache.memory import CacheKey
 from reasoning_bank.errors import InputError
 from reasoning_bank.records import Query, Retrieval
+from reasoning_bank.retrieval.context import PREAMBLE
 from reasoning_bank.retrieval.meaning import QueryModel, query_vector
 from reasoning_bank.retrieval.options import RetrievalCaches, RetrievalOptions
 from reasoning_bank.retrieval.planner import candidates_wanted
@@ -26,9 +28,11 @@ from reasoning_bank.vectors.index import Candidates, VectorIndex
 MOST_EXCLUDED = 1_000
 """Ids a query may exclude: so many more places are ranked and read for it."""
 
+logger = logging.getLogger(__name__)
+
 
 class Retriever:
-    """Finds the memories that help with a task; `close` lets its threads go.
+    """Finds the memories that help with a task.
 
     Args:
         database: the truth.
@@ -56,6 +60,7 @@ class Retriever:
         self._index = index
         self._caches = caches
         self._options = options or RetrievalOptions()
+        self._count_tokens = count_tokens
         self._runner = StrategyRunner(deadline_s=self._options.deadline_s)
         self._workspaces = Workspaces(database, memory_cache=caches.memories, kept=self._options.workspaces)
         self._searcher = Searcher(
@@ -84,20 +89,22 @@ class Retriever:
             return replace(known, timings_ms=watch.finished(), cached=True)
         asked = Asked(workspace, query, manner, self._options.without | manner.without, self._space(), watch)
         # Whoever asks after a write sees another version, and never boards a search that may have missed it.
-        return await self.flight.do((workspace, version, query), partial(self._search, asked, version))
+        return await self.flight.do((workspace, version, asked.space, query), partial(self._search, asked, version))
 
     async def warm(self, workspace: str) -> None:
         """Read a workspace's index into memory, so that its first search is as fast as the next."""
         space = self._space()
         await self._database.read(lambda connection: self._workspaces.current(connection, workspace, space))
 
-    def close(self) -> None:
-        """Let the threads of the strategies go; may be called twice."""
-        self._runner.close()
-
     def _answered(self, workspace: str, query: Query, picture: Picture) -> Retrieval | None:
         """The answer of an equal query since which nothing in the workspace changed, if it is kept."""
-        return self._caches.answers.get(_key(workspace, query, picture)) if picture.space == self._space() else None
+        return (
+            self._caches.answers.get(self._key(workspace, query, picture)) if picture.space == self._space() else None
+        )
+
+    def _key(self, workspace: str, query: Query, picture: Picture) -> CacheKey:
+        # In the first second tokens are estimated: what was cut by an estimate is not given once they are counted.
+        return workspace, picture.seq, picture.space, self._count_tokens(PREAMBLE), query
 
     def _space(self) -> VectorSpace | None:
         model = self._model()
@@ -115,7 +122,7 @@ class Retriever:
         found = await self._database.read(lambda c: self._searcher.answer(c, ground, vector, candidates))
         # Where age counts, every moment has its own answer.
         if ground.is_lasting and not found.degraded and not self._options.weights.recency:
-            self._caches.answers.put(_key(workspace, query, ground.picture), found)
+            self._caches.answers.put(self._key(workspace, query, ground.picture), found)
         return found
 
     async def _grounded(self, asked: Asked) -> tuple[Ground, FloatArray | None]:
@@ -123,7 +130,13 @@ class Retriever:
         meaning = asyncio.ensure_future(self._vector(asked))
         try:
             ground = await self._database.read(lambda connection: self._searcher.ground(connection, asked))
-            return ground, await meaning if ground.plan.runs("semantic") else None
+            if not ground.plan.runs("semantic"):
+                return ground, None
+            await asyncio.wait([meaning])
+            if (error := meaning.exception()) is None:
+                return ground, meaning.result()
+            logger.error("the model failed: the other strategies answer", exc_info=error)
+            return ground, None
         finally:
             meaning.cancel()
 
@@ -153,10 +166,6 @@ class Retriever:
         with asked.watch.stage("index"):
             candidates = await self._index.nearest(asked.workspace, vector, wanted)
         return candidates if candidates is not None and candidates.model_id == asked.space.model_id else None
-
-
-def _key(workspace: str, query: Query, picture: Picture) -> CacheKey:
-    return workspace, picture.seq, picture.space, query
 
 
 def _check(query: Query) -> None:

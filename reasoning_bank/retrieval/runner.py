@@ -3,9 +3,10 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from threading import Thread
+from typing import Any, Generic, TypeVar
 
 from reasoning_bank.records import Strategy
 
@@ -13,8 +14,8 @@ logger = logging.getLogger(__name__)
 
 V = TypeVar("V")
 
-THREADS = 16
-"""Strategies at work at once, of all searches: more only take turns on the processor."""
+MOST_LOST = 64
+"""Strategies that hang at once: beyond that none is started any more, and every answer says what it lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,46 +34,53 @@ class Outcome(Generic[V]):
 
 
 class StrategyRunner:
-    """Threads for strategies; `close` lets them go.
+    """Runs each strategy in a thread of its own, so that one that hangs costs itself only.
+
+    Starting a thread takes 0.05 ms; a pool would be exhausted by strategies that hang, and be waited for at exit.
 
     Args:
-        deadline_s: seconds a strategy may take, waiting for a thread included.
+        deadline_s: seconds a strategy may take.
     """
 
     def __init__(self, *, deadline_s: float) -> None:
         self._deadline_s = deadline_s
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="reasoning-bank-strategy")
+        self._lost: set[Future[Any]] = set()
 
     def run(self, works: Mapping[Strategy, Callable[[], V]]) -> Outcome[V]:
         """Runs all works at once, until they are done or the deadline is over; blocks."""
-        futures: dict[Strategy, Future[tuple[V, float]]] = {
-            name: self._threads.submit(_timed, work) for name, work in works.items()
-        }
+        self._lost = {future for future in self._lost if not future.done()}
+        futures: dict[Strategy, Future[tuple[V, float]]] = {}
+        if len(self._lost) < MOST_LOST:
+            futures = {name: _started(name, work) for name, work in works.items()}
         wait(futures.values(), self._deadline_s)
         found: dict[Strategy, V] = {}
         took_ms: dict[str, float] = {}
-        missing: list[Strategy] = []
         for name, future in futures.items():
             if _answered(name, future):
                 found[name], took_ms[name] = future.result()
-            else:
-                missing.append(name)
-        return Outcome(found, tuple(missing), took_ms)
-
-    def close(self) -> None:
-        """Starts nothing more; a strategy that hangs is not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+            elif not future.done():
+                self._lost = self._lost | {future}
+        return Outcome(found, tuple(name for name in works if name not in found), took_ms)
 
 
-def _timed(work: Callable[[], V]) -> tuple[V, float]:
-    start = time.perf_counter()
-    found = work()
-    return found, (time.perf_counter() - start) * 1000
+def _started(name: Strategy, work: Callable[[], V]) -> "Future[tuple[V, float]]":
+    future: Future[tuple[V, float]] = Future()
+
+    def run() -> None:
+        start = time.perf_counter()
+        try:
+            found = work()
+        except BaseException as error:  # noqa: BLE001 -- kept for whoever reads the future, as executors do
+            future.set_exception(error)
+        else:
+            future.set_result((found, (time.perf_counter() - start) * 1000))
+
+    Thread(target=run, name=f"strategy {name}", daemon=True).start()
+    return future
 
 
 def _answered(name: Strategy, future: "Future[tuple[V, float]]") -> bool:
     if not future.done():
-        future.cancel()
         logger.warning("the %s strategy took too long: the others answer", name)
         return False
     if (error := future.exception()) is not None:

@@ -189,7 +189,7 @@ class Searcher:
                 names_alone=ground.intent.kind == "identifier",
                 without=asked.without,
             )
-            like = likeness(ground.picture.corpus, evidence, vector, ground.scope)
+            like = likeness(ground.picture.corpus, ranking.meaning, ground.scope)
         judged = _Judged(ground, evidence, ranking, like)
         selection = self._best(connection, judged)
         found = self._answered(connection, ground, selection)
@@ -232,7 +232,7 @@ class Searcher:
         )
         return plan(
             situation,
-            k=asked.query.k,
+            places=asked.query.k + len(asked.query.exclude_ids) + _SPARE,
             search=options.search,
             exact_limit=options.exact_limit,
             without=asked.without,
@@ -268,7 +268,7 @@ class Searcher:
             vector,
             ground.scope,
             near=near,
-            keyword=ground.evidence.keyword,
+            others=ground.evidence,
             without=ground.asked.without,
         )
         outcome = self._runner.run({"semantic": work})
@@ -374,14 +374,14 @@ def _path(ground: Ground, meaning: Meaning | None, near: IntArray | None) -> Pat
 
 def _explanation(judged: _Judged, selection: Selection) -> Explanation:
     ground, found = judged.ground, scores_by_strategy(judged.evidence)
-    rows = ground.picture.corpus.names.rows
+    corpus = ground.picture.corpus
     considered = tuple(
         Considered(
             id=each.candidate.memory.id,
             decision=each.reason,
             fused=round(each.candidate.fused, 4),
             relevance=round(each.candidate.relevance, 4),
-            standings=standings(found, rows[each.candidate.memory.id]),
+            standings=standings(found, corpus.row_of(each.candidate.memory.id)),
             adjustments={str(name): round(value, 4) for name, value in each.candidate.adjustments.items()},
         )
         for each in selection.decisions

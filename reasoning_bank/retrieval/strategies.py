@@ -1,6 +1,6 @@
 """The ways memories are found, each judging every candidate on its own; what they say is weighed in `ranking`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,21 +28,35 @@ class Meaning:
     """What the semantic strategy says.
 
     Attributes:
+        vector: (dim,) the query's meaning.
         products: (n,) q·x of the query's and each row's vector; nan where unknown.
         cosines: (n,) the same, smoothed where rows have an order.
         known: (n,) rows whose cosines give mean and spread, None for all candidates.
         open: (n,) rows that can be returned, None for all.
+        is_partial: whether an index named the nearest, so that the rows it did not name are not scored.
     """
 
+    vector: FloatArray
     products: Scores
     cosines: Scores
     known: BoolArray | None
     open: BoolArray | None
+    is_partial: bool = False
 
-    def plain(self, corpus: Corpus, vector: FloatArray) -> Scores:
+    def plain(self, corpus: Corpus) -> Scores:
         """(n,) true cosines, unsmoothed: an average of unit vectors, as queries and memories are, is shorter than 1."""
-        lengths = corpus.vector_norms(np.arange(corpus.size)) * max(float(np.linalg.norm(vector)), 1e-12)
+        lengths = corpus.vector_norms(np.arange(corpus.size)) * max(float(np.linalg.norm(self.vector)), 1e-12)
         return self.products / np.maximum(lengths, 1e-12)
+
+    def including(self, corpus: Corpus, rows: IntArray, *, smooth: bool) -> "Meaning":
+        """The same with more rows scored, which can then be returned."""
+        products = self.products.copy()
+        beside = _with_neighbours(corpus, rows)
+        products[beside] = corpus.products(self.vector, beside)
+        opened = np.zeros(corpus.size, np.bool_) if self.open is None else self.open.copy()
+        opened[rows] = True
+        cosines = smoothed(products, corpus.order, corpus.smooth_norms) if smooth else products
+        return replace(self, products=products, cosines=cosines, open=opened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +129,7 @@ def by_entity(
 
     titled = np.empty(0, np.int64)
     if corpus.titled and "names" not in without:
-        rows = linked_rows(line, corpus.segments, memories=corpus.live_count)
+        rows = linked_rows(line, corpus.segments, live=corpus.live)
         titled = rows if scope.mask is None else rows[scope.mask[rows]]
     return Names(found("identifier"), found("path"), titled)
 
@@ -137,41 +151,42 @@ def by_meaning(
     scope: Scope,
     *,
     near: IntArray | None,
-    keyword: TermScores | None,
+    others: Evidence,
     without: frozenset[Stage],
 ) -> Meaning:
-    """Cosines with every candidate, or, where an index named the nearest, with them and the best by keyword.
+    """Cosines with every candidate, or, where an index named the nearest, with them and the best of other strategies.
 
     Args:
         corpus: the workspace.
         vector: (dim,) the query's meaning.
         scope: which rows are candidates.
         near: rows an index found nearest, or None to compare all.
-        keyword: what the keyword strategy found.
+        others: what the other strategies found.
         without: parts of the rule that are left out.
     """
-
-    def smooth(cosines: Scores) -> Scores:
-        return cosines if "neighbour_vectors" in without else smoothed(cosines, corpus.order, corpus.smooth_norms)
-
+    smooth = "neighbour_vectors" not in without
     if near is None:
         products = corpus.products(vector)
-        return Meaning(products, smooth(products), scope.mask, scope.mask)
+        cosines = smoothed(products, corpus.order, corpus.smooth_norms) if smooth else products
+        return Meaning(vector, products, cosines, scope.mask, scope.mask)
     candidates = np.arange(corpus.size) if scope.mask is None else np.flatnonzero(scope.mask)
-    by_words = np.empty(0, np.int64)
-    if keyword is not None:
-        by_words = best_rows(np.where(keyword.points > 0, keyword.points, -np.inf), KEYWORD_CANDIDATES)
-    chosen = _with_neighbours(corpus, np.concatenate([near, by_words]))
+    chosen = _with_neighbours(corpus, np.concatenate([near, *_promising(others)]))
     sample = candidates[:: max(1, len(candidates) // STATISTICS_SAMPLE)]
-    scored = np.union1d(chosen, _with_neighbours(corpus, sample))
-    products = np.full(corpus.size, np.nan)
-    products[scored] = corpus.products(vector, scored)
-    return Meaning(
-        products,
-        smooth(products),
-        known=_marked(corpus.size, sample),
-        open=_marked(corpus.size, np.intersect1d(chosen, candidates)),
-    )
+    unscored = np.full(corpus.size, np.nan)
+    nothing = Meaning(vector, unscored, unscored, _marked(corpus.size, sample), None, is_partial=True)
+    scored = nothing.including(corpus, np.union1d(chosen, sample), smooth=smooth)
+    return replace(scored, open=_marked(corpus.size, np.intersect1d(chosen, candidates)))
+
+
+def _promising(others: Evidence) -> list[IntArray]:
+    """Rows that other strategies found, to be compared by meaning too."""
+    found: list[IntArray] = []
+    if others.keyword is not None:
+        points = others.keyword.points
+        found.append(best_rows(np.where(points > 0, points, -np.inf), KEYWORD_CANDIDATES))
+    if others.entity is not None:
+        found.append(others.entity.titled)
+    return found
 
 
 def _with_neighbours(corpus: Corpus, rows: IntArray) -> IntArray:

@@ -98,7 +98,10 @@ class Workspaces:
         with kept.lock:
             picture = kept.picture
             if picture is None or picture.version != version or picture.space != space:
-                kept.picture = picture = self._newer(connection, workspace, kept, version=version, space=space)
+                # Names and vectors are shared by all snapshots: one that fails half-way leaves nothing to go on from.
+                kept.picture = None
+                picture = self._newer(connection, workspace, picture, kept, version=version, space=space)
+                kept.picture = picture
             return picture
 
     def read(
@@ -136,9 +139,15 @@ class Workspaces:
             return kept
 
     def _newer(
-        self, connection: Connection, workspace: str, kept: _Kept, *, version: int, space: VectorSpace | None
+        self,
+        connection: Connection,
+        workspace: str,
+        old: Picture | None,
+        kept: _Kept,
+        *,
+        version: int,
+        space: VectorSpace | None,
     ) -> Picture:
-        old = kept.picture
         changed = None
         if old is not None and old.space == space:
             changed = _changes_since(connection, workspace, old.seq)

@@ -286,5 +286,3 @@ async def test_caches_change_no_answer(
             one, other = [await each.retrieve(workspace, step) for each in (keeping, forgetting)]
             assert not other.cached
             assert same(one) == same(other)
-    keeping.close()
-    forgetting.close()

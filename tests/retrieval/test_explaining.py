@@ -28,7 +28,6 @@ ITEMS = (
 async def explained(bank: SmallBank, query: Query) -> tuple[Retrieval, Explanation]:
     retriever = bank.retriever(options=RetrievalOptions(deadline_s=60))
     answer = await retriever.retrieve("w", replace(query, explain=True))
-    retriever.close()
     assert answer.explanation is not None
     return answer, answer.explanation
 

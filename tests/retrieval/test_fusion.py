@@ -117,7 +117,6 @@ async def measured(embedder: Embedder, path: Path) -> Places:
                 answers = [await found(retriever, "w", Query(question(cases[n]), k=DEEP, min_score=0)) for n in asked]
                 right = [_reciprocal(answer, ids[n]) for answer, n in zip(answers, asked, strict=True)]
                 result[kind, part] = np.array(right)
-            retriever.close()
     return result
 
 

@@ -132,7 +132,6 @@ async def retrieved(
     try:
         return await retriever.retrieve(workspace, query)
     finally:
-        retriever.close()
 
 
 async def skipped_by(bank: SmallBank, query: Query) -> dict[str, str]:

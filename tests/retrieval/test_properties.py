@@ -119,10 +119,11 @@ def ranked(corpus: Corpus, text: str, *, limit: int = 50, near: Sequence[int] | 
     evidence = Evidence(
         keyword=keyword,
         entity=by_entity(corpus, terms, scope, line=text, lengths=lengths, without=everything),
-        semantic=by_meaning(corpus, vector, scope, near=rows, keyword=keyword, without=everything),
+        semantic=by_meaning(corpus, vector, scope, near=rows, others=Evidence(keyword), without=everything),
     )
-    best = best_first(corpus, rank(corpus, evidence, scope, text_of=lambda _: text).scores, limit)
-    return Ranked(best, relevance_of(evidence, likeness(corpus, evidence, vector, scope), best))
+    ranking = rank(corpus, evidence, scope, text_of=lambda _: text)
+    best = best_first(corpus, ranking.scores, limit)
+    return Ranked(best, relevance_of(evidence, likeness(corpus, ranking.meaning, scope), best))
 
 
 def named(corpus: Corpus, result: Ranked) -> list[str]:
@@ -241,7 +242,7 @@ def test_pruning_never_drops_the_twelve_rarest(terms: list[tuple[int, int]], mem
     blobs = [Terms({term: 1 for term, often in frequency.items() if often > row}, {}, {}).packed() for row in range(9)]
     segments = (build_segment(unpack_terms(blobs), 0),)
     query = query_terms(Terms(dict.fromkeys(frequency, 1), {}, {}))
-    kept = pruned(query, segments, memories=memory_count)
+    kept, _ = pruned(query, segments, memories=memory_count)
     counts = frequencies(segments, query.keys)
     rarest = set(query.keys[np.argsort(counts, kind="stable")[:ALWAYS_KEPT_TERMS]].tolist())
     assert rarest <= set(kept.keys.tolist())

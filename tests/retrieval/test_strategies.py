@@ -28,7 +28,6 @@ FUNCTIONS = {"semantic": "by_meaning", "keyword": "by_keyword", "temporal": "by_
 def patient() -> Iterator[StrategyRunner]:
     runner = StrategyRunner(deadline_s=60)
     yield runner
-    runner.close()
 
 
 def test_every_strategy_can_be_broken_here() -> None:
@@ -58,7 +57,6 @@ def test_a_work_that_hangs_is_missing(caplog: pytest.LogCaptureFixture) -> None:
         outcome = runner.run({"keyword": lambda: hanging.wait(60)})
     finally:
         hanging.set()
-        runner.close()
     assert (outcome.found, outcome.missing) == ({}, ("keyword",))
     assert "the keyword strategy took too long" in caplog.text
 
@@ -99,7 +97,6 @@ async def test_a_strategy_that_hangs_is_named_and_the_others_answer(
         answer = await retriever.retrieve("w", Query(TASK, min_score=0))
     finally:
         hanging.set()
-        retriever.close()
     assert late in answer.degraded
     assert len(answer.memories) == len(ITEMS)
 
