@@ -94,8 +94,9 @@ class Evidence:
 def lengths_of(corpus: Corpus, scope: Scope) -> Lengths:
     """How long rows are, and their means over the candidates."""
     rows = corpus.columns.lengths
-    among = rows if scope.mask is None else rows[:, scope.mask]
-    means = among.mean(axis=1, dtype=np.float64) if scope.count else np.zeros(len(rows))
+    # Whole numbers, so that their sums are exact; taking the candidates out first takes twenty times as long.
+    weights = np.ones(corpus.size, np.bool_) if scope.mask is None else scope.mask
+    means = np.einsum("ij,j->i", rows, weights, dtype=np.float64) / max(scope.count, 1)
     return Lengths(rows, means, scope.count)
 
 
