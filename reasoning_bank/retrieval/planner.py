@@ -83,7 +83,7 @@ def plan(
 
     Args:
         situation: what is known of bank and query.
-        places: memories looked at for an answer: those wanted, those excluded, and some to spare for copies.
+        places: memories wanted, and those excluded.
         search: the user's setting.
         exact_limit: above so many memories "auto" asks the index.
         without: strategies the user left out.

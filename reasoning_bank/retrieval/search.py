@@ -232,7 +232,7 @@ class Searcher:
         )
         return plan(
             situation,
-            places=asked.query.k + len(asked.query.exclude_ids) + _SPARE,
+            places=asked.query.k + len(asked.query.exclude_ids),
             search=options.search,
             exact_limit=options.exact_limit,
             without=asked.without,

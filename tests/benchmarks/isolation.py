@@ -86,10 +86,6 @@ class Crowd:
         await asyncio.gather(*(self._caller(turns) for _ in range(WIDTH)))
         return self.tally
 
-    def close(self) -> None:
-        """Let the retriever's threads go."""
-        self._retriever.close()
-
     async def _caller(self, turns: Iterator[int]) -> None:
         for _ in turns:
             if self._rng.random() < WRITES:
@@ -211,11 +207,8 @@ async def measure(path: Path, embedder: Embedder, searches: int, *, seed: int = 
     """What so many searches of a fresh bank at `path` came to."""
     async with Database(path, durability="process", now=lambda: START) as database:
         crowd = Crowd(SmallBank(database, embedder), seed=seed)
-        try:
-            await crowd.fill()
-            return await crowd.ask(searches)
-        finally:
-            crowd.close()
+        await crowd.fill()
+        return await crowd.ask(searches)
 
 
 def main(arguments: Sequence[str]) -> None:

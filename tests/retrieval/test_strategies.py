@@ -1,7 +1,7 @@
 """Each strategy on its own thread with a deadline: one that fails or hangs is named, and the others answer."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -25,9 +25,8 @@ FUNCTIONS = {"semantic": "by_meaning", "keyword": "by_keyword", "temporal": "by_
 
 
 @pytest.fixture
-def patient() -> Iterator[StrategyRunner]:
-    runner = StrategyRunner(deadline_s=60)
-    yield runner
+def patient() -> StrategyRunner:
+    return StrategyRunner(deadline_s=60)
 
 
 def test_every_strategy_can_be_broken_here() -> None:
