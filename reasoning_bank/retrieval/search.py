@@ -22,10 +22,10 @@ from reasoning_bank.records import (
     Stage,
     Strategy,
 )
-from reasoning_bank.retrieval.context import PREAMBLE, block_key, context_block
 from reasoning_bank.retrieval.explanation import contributors, scores_by_strategy, standings
 from reasoning_bank.retrieval.fusion import CODE_DENSE_GAIN, PROSE_DENSE_WEIGHT, Scores
 from reasoning_bank.retrieval.intent import Intent, read_intent
+from reasoning_bank.retrieval.keeping import kept_block
 from reasoning_bank.retrieval.lexical import QueryTerms, TermScores, of_kinds, query_terms
 from reasoning_bank.retrieval.options import RetrievalCaches, RetrievalOptions
 from reasoning_bank.retrieval.planner import STRATEGIES, Path, Plan, Situation, plan
@@ -333,14 +333,14 @@ class Searcher:
         )
 
     def _context(self, asked: Asked, found: Sequence[RetrievedMemory]) -> str:
-        budget, detail = asked.query.token_budget, asked.query.detail
-        # In the first second tokens are estimated; what was cut by an estimate is not given once they are counted.
-        key = (asked.workspace, block_key(found, budget=budget, detail=detail), self._count_tokens(PREAMBLE))
-        block = self._caches.contexts.get(key)
-        if block is None:
-            block = context_block(found, budget=budget, detail=detail, count_tokens=self._count_tokens)
-            self._caches.contexts.put(key, block)
-        return block
+        return kept_block(
+            self._caches.contexts,
+            asked.workspace,
+            found,
+            budget=asked.query.token_budget,
+            detail=asked.query.detail,
+            count_tokens=self._count_tokens,
+        )
 
     def _text_of(self, connection: Connection, ground: Ground, row: int) -> str:
         memory_id = ground.picture.corpus.names.ids[row]

@@ -147,6 +147,21 @@ async def test_a_write_elsewhere_in_the_bank_costs_no_kept_answer(bank: SmallBan
     assert (await retriever.retrieve("w", QUERY)).cached
 
 
+async def test_what_would_take_much_memory_is_answered_anew_and_alike(bank: SmallBank) -> None:
+    await bank.store("w", *(MemoryItem(f"reindex the slow table {n}", content=f"{n} " * 9_000) for n in range(4)))
+    retriever = bank.retriever(options=PATIENT)
+    for budget, detail in [(0, "full"), (60, "full"), (60, "index")]:  # a short context of long memories holds them all
+        query = replace(QUERY, token_budget=budget, detail=detail)
+        first, again = [await retriever.retrieve("w", query) for _ in range(2)]
+        assert len(first.memories) == 4
+        assert not again.cached
+        assert same(again) == same(first)
+    assert retriever._caches.answers.get_statistics()["cache_size"] == 0
+    assert retriever._caches.contexts.get_statistics()["cache_size"] == 2
+    one = replace(QUERY, k=1)
+    assert [(await retriever.retrieve("w", one)).cached for _ in range(2)] == [False, True]
+
+
 async def test_counting_uses_costs_no_kept_answer(bank: SmallBank) -> None:
     ids = await bank.store("w", TABLE)
     retriever = bank.retriever(options=PATIENT)
