@@ -6,7 +6,7 @@ from datetime import datetime
 
 from reasoning_bank.records import Memory, MemoryItem, RetrievedMemory
 from reasoning_bank.retrieval.context import warning_of
-from reasoning_bank.retrieval.scoring import Candidate, misled_too_often
+from reasoning_bank.retrieval.scoring import TYPE_ALONE, Candidate, misled_too_often
 from reasoning_bank.text.analyser import words
 
 LOW_TRUST_EACH = 1
@@ -65,8 +65,8 @@ def select(
 ) -> Selection:
     """The k best candidates that may be seen; those of them below the floor are counted, not given nor replaced.
 
-    A failure whose error is the task's must be seen: where it is relevant but not among the k best, it takes the last
-    place of them. There is at most one such place.
+    A failure whose error is the task's, by its message, must be seen: where it is relevant but not among the k best,
+    it takes the last place of them. There is at most one such place, and the only one it takes from no better memory.
 
     Args:
         candidates: best first.
@@ -127,7 +127,6 @@ class _Choice:
         self.below = 0
         self._limits = limits
         self._hidden = hidden
-        self._holders: dict[str, str] = {}
         self._said: dict[str, frozenset[str]] = {}
         self._has_warning = False
 
@@ -142,10 +141,13 @@ class _Choice:
         if candidate.relevance < self._limits.floor:
             self.below += 1
             return "below floor"
-        reason = self._repetition(candidate.memory)
+        # Whoever would lose his place to this one counts no more.
+        staying = self.chosen[: self._limits.k - 1]
+        reason = self._repetition(candidate.memory, [each.memory for each in staying])
         if reason:
             return reason
-        self._take(candidate)
+        self.chosen = [*staying, candidate]
+        self._has_warning |= _warns(candidate)
         return _CHOSEN
 
     def _unfit(self, memory: Memory) -> str | None:
@@ -154,52 +156,50 @@ class _Choice:
         return self._hidden(memory) or ("misled too often" if misled_too_often(memory.counters) else None)
 
     def _must_be_seen(self, candidate: Candidate) -> bool:
-        return not self._has_warning and _warns(candidate) and candidate.relevance >= self._limits.floor
+        if self._has_warning or not _warns(candidate) or candidate.error_match <= TYPE_ALONE:
+            return False
+        takes_the_only_one = self._limits.k == 1 and bool(self.chosen)
+        least = self.chosen[0].relevance if takes_the_only_one else self._limits.floor
+        return candidate.relevance >= least
 
-    def _take(self, candidate: Candidate) -> None:
-        if len(self.chosen) == self._limits.k:
-            self.chosen.pop()
-        self.chosen.append(candidate)
-        self._holders[candidate.memory.content_hash] = candidate.memory.id
-        self._has_warning |= _warns(candidate)
-
-    def _repetition(self, memory: Memory) -> str | None:
-        if holder := self._holders.get(memory.content_hash):
-            return f"duplicate of {holder}"
+    def _repetition(self, memory: Memory, staying: Sequence[Memory]) -> str | None:
+        for each in staying:
+            if each.content_hash == memory.content_hash:
+                return f"duplicate of {each.id}"
         limits = self._limits
+        actor = memory.item.actor
+        same_trace = [each for each in staying if each.trace_id == memory.trace_id]
+        same_actor = [each for each in staying if actor is not None and each.item.actor == actor]
         return (
-            self._over(limits.per_trace, "trace", memory, lambda each: each.trace_id)
-            or self._over(limits.per_actor, "actor", memory, lambda each: each.item.actor)
-            or self._likeness(memory)
+            _over(limits.per_trace, "trace", memory, same_trace)
+            or _over(limits.per_actor, "actor", memory, same_actor)
+            or self._nearly(memory, staying)
         )
 
-    def _over(self, most: int | None, whose: str, memory: Memory, of: Callable[[Memory], str | None]) -> str | None:
-        mine, is_low = of(memory), memory.item.trust == "low"
-        if mine is None or (most is None and not is_low):
-            return None
-        same = [each.memory for each in self.chosen if of(each.memory) == mine]
-        if most is not None and len(same) >= most:
-            return f"{whose} cap"
-        if is_low and sum(each.item.trust == "low" for each in same) >= LOW_TRUST_EACH:
-            return f"{whose} cap: low trust"
-        return None
-
-    def _likeness(self, memory: Memory) -> str | None:
+    def _nearly(self, memory: Memory, staying: Sequence[Memory]) -> str | None:
         """Which chosen memory this one nearly repeats, if that matters."""
         allowed = [LOW_TRUST_LIKENESS] if memory.item.trust == "low" else []
         if self._limits.near_duplicates is not None:
             allowed.append(self._limits.near_duplicates)
         if not allowed:
             return None
-        for other in self.chosen:
-            if _likeness(self._words(memory), self._words(other.memory)) >= min(allowed):
-                return f"near-duplicate of {other.memory.id}"
+        for other in staying:
+            if _likeness(self._words(memory), self._words(other)) >= min(allowed):
+                return f"near-duplicate of {other.id}"
         return None
 
     def _words(self, memory: Memory) -> frozenset[str]:
         if memory.id not in self._said:
             self._said[memory.id] = frozenset(words(_said(memory.item)[:_WORDS_READ]))
         return self._said[memory.id]
+
+
+def _over(most: int | None, whose: str, memory: Memory, same: Sequence[Memory]) -> str | None:
+    if most is not None and len(same) >= most:
+        return f"{whose} cap"
+    if memory.item.trust == "low" and sum(each.item.trust == "low" for each in same) >= LOW_TRUST_EACH:
+        return f"{whose} cap: low trust"
+    return None
 
 
 def _decisions(
