@@ -35,7 +35,7 @@ from reasoning_bank.retrieval.ranking import Likeness, Ranking, best_first, like
 from reasoning_bank.retrieval.runner import StrategyRunner
 from reasoning_bank.retrieval.scope import Scope, find_scope, is_filtered
 from reasoning_bank.retrieval.scoring import Candidate, rescored
-from reasoning_bank.retrieval.selection import Limits, Selection, hidden_reason, select
+from reasoning_bank.retrieval.selection import Selection, hidden_reason, limits_of, select
 from reasoning_bank.retrieval.strategies import (
     Evidence,
     Meaning,
@@ -58,7 +58,7 @@ _SPARE = 16
 _LONGEST_TAIL = 5_000
 _MORE_PLACES = 8
 _MOST_RANKED = 4_096
-"""Places ranked for an answer whose best are copies: a chat may say "ok, thanks" a thousand times."""
+"""Places ranked at most, unless so many are asked for: a chat may say "ok, thanks" a thousand times."""
 CONTRIBUTING_PLACES = 10
 """A strategy contributed to a memory that is among so many of its own best."""
 
@@ -278,48 +278,53 @@ class Searcher:
     def _best(self, connection: Connection, judged: _Judged) -> Selection:
         query, watch = judged.ground.asked.query, judged.ground.asked.watch
         limit = query.k + len(query.exclude_ids) + _SPARE
+        most = max(limit, _MOST_RANKED)
+        candidates: list[Candidate] = []
+        said: dict[str, frozenset[str]] = {}
+        ranked = 0
         while True:
             with watch.stage("ranking"):
                 rows = best_first(judged.ground.picture.corpus, judged.ranking.scores, limit)
             with watch.stage("reading"):
-                candidates = self._candidates(connection, judged, rows)
+                fresh = self._candidates(connection, judged, rows, after=ranked)
             with watch.stage("selection"):
-                selection = self._selected(judged, candidates)
-            is_full = len(selection.memories) + selection.below_floor >= query.k
-            if is_full or len(rows) < limit or limit > _MOST_RANKED:
+                candidates = self._in_order(judged, candidates, fresh)
+                selection = self._selected(judged, candidates, said)
+            if selection.is_final or len(rows) < limit or limit == most:
                 return selection
-            limit *= _MORE_PLACES
+            ranked, limit = limit, min(limit * _MORE_PLACES, most)
 
-    def _candidates(self, connection: Connection, judged: _Judged, rows: IntArray) -> list[Candidate]:
+    def _candidates(self, connection: Connection, judged: _Judged, rows: IntArray, *, after: int) -> list[Candidate]:
+        """What is known of the best rows, without the first so many of them; best first."""
         ground = judged.ground
         ids = ground.picture.corpus.names.ids
-        places: list[int] = rows.tolist()
+        places: list[int] = rows[after:].tolist()
         wanted = [ids[row] for row in places]
         found = self._workspaces.read(connection, ground.asked.workspace, wanted, picture=ground.picture)
-        relevance = relevance_of(judged.evidence, judged.like, rows)
+        relevance = relevance_of(judged.evidence, judged.like, rows)[after:]  # it stands on the very best
         return [
             Candidate(found[each], float(judged.ranking.scores[row]), float(relevant))
             for each, row, relevant in zip(wanted, places, relevance, strict=True)
             if each in found
         ]
 
-    def _selected(self, judged: _Judged, candidates: Sequence[Candidate]) -> Selection:
-        ground, query = judged.ground, judged.ground.asked.query
+    def _in_order(self, judged: _Judged, known: Sequence[Candidate], fresh: Sequence[Candidate]) -> list[Candidate]:
+        """All candidates, best first; what is known of a memory moves it by itself, whoever else is there."""
+        ground = judged.ground
         if "scoring" not in ground.asked.without:
-            candidates = rescored(candidates, task=query.task, weights=self._options.weights, now=ground.moment)
+            fresh = rescored(fresh, task=ground.asked.query.task, weights=self._options.weights, now=ground.moment)
+        return sorted([*known, *fresh], key=lambda each: -each.score)
+
+    def _selected(
+        self, judged: _Judged, candidates: Sequence[Candidate], said: dict[str, frozenset[str]]
+    ) -> Selection:
+        ground, query = judged.ground, judged.ground.asked.query
         return select(
             candidates,
-            limits=Limits(
-                k=query.k,
-                floor=self._options.floor if query.min_score is None else query.min_score,
-                excluded=frozenset(query.exclude_ids),
-                per_trace=query.per_trace,
-                per_actor=query.per_actor,
-                near_duplicates=query.near_duplicates,
-                group_by_trace=query.group_by_trace,
-            ),
+            limits=limits_of(query, floor=self._options.floor),
             hidden=partial(hidden_reason, workspace=ground.asked.workspace, now=ground.moment),
             explain=query.explain,
+            said=said,
         )
 
     def _answered(self, connection: Connection, ground: Ground, selection: Selection) -> tuple[RetrievedMemory, ...]:
