@@ -1,4 +1,4 @@
-"""What a compression keeps, saves and costs: `python -m tests.benchmarks compression DATA [PART ...]`.
+"""What a compression keeps, saves and costs: `python -m tests.benchmarks compression [PART ...]`.
 
 Parts: `evidence` (recall of evidence at 50, 30 and 20 % beside simple methods, with and without the question), `kinds`
 (76 real texts: what loses nothing saves, and ratio 0.7), `claims` (three prompts against 16, 30 and 35 %), `speed`
@@ -35,7 +35,7 @@ from reasoning_bank.embeddings.onnx import OnnxEmbedder
 from reasoning_bank.evaluation.compressing import RATIOS, Compressed, Item, baselines, judge, read_items, units
 from reasoning_bank.evaluation.metrics import means
 from reasoning_bank.text.tokens import TokenCounter, counter
-from tests.benchmarks.machine import RESULTS, machine
+from tests.benchmarks.machine import RESULTS, evaluation_data, machine
 
 SETS = ("hotpot", "locomo", "evidence_inference")
 PROMPTS = Path(__file__).with_name("prompts")
@@ -326,7 +326,9 @@ def _counter(name: str) -> TokenCounter:
 
 def main(arguments: list[str]) -> None:
     """Measure the named parts, all by default, and write tests/benchmarks/results/compression.json."""
-    root, parts = Path(arguments[0]), arguments[1:] or ["evidence", "kinds", "claims", "speed", "memory"]
+    root, parts = evaluation_data(), arguments or ["evidence", "kinds", "claims", "speed", "memory"]
+    if root is None:
+        return
     named = os.environ.get("VECTORS")
     encode = KeptVectors(Path(named) if named else None)
     work: dict[str, Callable[[], dict[str, Any]]] = {
@@ -341,7 +343,3 @@ def main(arguments: list[str]) -> None:
     for part in parts:
         report[part] = {"machine": machine(), **work[part]()}
         file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""What the context block keeps of long memories: `python -m tests.benchmarks.excerpts DATA`.
+"""What the context block keeps of long memories: `python -m tests.benchmarks excerpts`.
 
 The contexts of dev/compress are cut into memories of so many characters; a block of 800 tokens is made of those that
 hold the evidence and of others, five in all. Counted is the share of the evidence that stands in the block to the
@@ -8,11 +8,9 @@ letter, with the beginning of each memory kept, and with what has to do with the
 import json
 import random
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import platformdirs
@@ -22,7 +20,7 @@ from reasoning_bank.evaluation.metrics import means
 from reasoning_bank.records import Counters, Memory, MemoryItem, RetrievedMemory
 from reasoning_bank.retrieval.context import context_block
 from reasoning_bank.text.tokens import TokenCounter, counter
-from tests.benchmarks.machine import RESULTS, machine
+from tests.benchmarks.machine import RESULTS, evaluation_data, machine
 
 SETS = ("hotpot", "locomo", "evidence_inference")
 SIZES = (800, 1_200, 2_500)
@@ -30,13 +28,16 @@ SIZES = (800, 1_200, 2_500)
 BUDGET, MEMORIES = 800, 5
 
 
-def main(arguments: list[str]) -> None:
+def main(_: list[str]) -> None:
     """Measure, and write tests/benchmarks/results/excerpts.json."""
+    root = evaluation_data()
+    if root is None:
+        return
     tokens = counter("o200k_base", platformdirs.user_cache_path("reasoning-bank", appauthor=False) / "assets")
     tokens.load()
     report: dict[str, Any] = {"machine": machine(), "budget": BUDGET, "memories": MEMORIES}
     for name in SETS:
-        items = read_items(Path(arguments[0]) / "compress" / f"{name}.jsonl")
+        items = read_items(root / "compress" / f"{name}.jsonl")
         for size in SIZES:
             rows, spent = _rows(items, size, tokens)
             figures = {kind: figure.value for kind, figure in means(rows).items()}
@@ -85,7 +86,3 @@ def _parts(text: str, size: int) -> Iterator[tuple[int, int]]:
 def _memory(text: str) -> RetrievedMemory:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     return RetrievedMemory(Memory("m", "w", "t", MemoryItem(text), Counters(), now, now, ""), 0.5, None)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
