@@ -16,6 +16,7 @@ from reasoning_bank.records import (
     Considered,
     Explanation,
     JsonValue,
+    Memory,
     Query,
     Retrieval,
     RetrievedMemory,
@@ -276,20 +277,20 @@ class Searcher:
         return outcome.found.get("semantic"), outcome.missing
 
     def _best(self, connection: Connection, judged: _Judged) -> Selection:
-        query, watch = judged.ground.asked.query, judged.ground.asked.watch
-        limit = query.k + len(query.exclude_ids) + _SPARE
+        ground, query, watch = judged.ground, judged.ground.asked.query, judged.ground.asked.watch
+        limits, hidden = limits_of(query, floor=self._options.floor), _hidden_from(ground)
+        limit, ranked = query.k + len(query.exclude_ids) + _SPARE, 0
         most = max(limit, _MOST_RANKED)
         candidates: list[Candidate] = []
         said: dict[str, frozenset[str]] = {}
-        ranked = 0
         while True:
             with watch.stage("ranking"):
-                rows = best_first(judged.ground.picture.corpus, judged.ranking.scores, limit)
+                rows = best_first(ground.picture.corpus, judged.ranking.scores, limit)
             with watch.stage("reading"):
                 fresh = self._candidates(connection, judged, rows, after=ranked)
             with watch.stage("selection"):
-                candidates = self._in_order(judged, candidates, fresh)
-                selection = self._selected(judged, candidates, said)
+                candidates = self._in_order(ground, candidates, fresh)
+                selection = select(candidates, limits=limits, hidden=hidden, explain=query.explain, said=said)
             if selection.is_final or len(rows) < limit or limit == most:
                 return selection
             ranked, limit = limit, min(limit * _MORE_PLACES, most)
@@ -308,24 +309,11 @@ class Searcher:
             if each in found
         ]
 
-    def _in_order(self, judged: _Judged, known: Sequence[Candidate], fresh: Sequence[Candidate]) -> list[Candidate]:
+    def _in_order(self, ground: Ground, known: Sequence[Candidate], fresh: Sequence[Candidate]) -> list[Candidate]:
         """All candidates, best first; what is known of a memory moves it by itself, whoever else is there."""
-        ground = judged.ground
         if "scoring" not in ground.asked.without:
             fresh = rescored(fresh, task=ground.asked.query.task, weights=self._options.weights, now=ground.moment)
         return sorted([*known, *fresh], key=lambda each: -each.score)
-
-    def _selected(
-        self, judged: _Judged, candidates: Sequence[Candidate], said: dict[str, frozenset[str]]
-    ) -> Selection:
-        ground, query = judged.ground, judged.ground.asked.query
-        return select(
-            candidates,
-            limits=limits_of(query, floor=self._options.floor),
-            hidden=partial(hidden_reason, workspace=ground.asked.workspace, now=ground.moment),
-            explain=query.explain,
-            said=said,
-        )
 
     def _answered(self, connection: Connection, ground: Ground, selection: Selection) -> tuple[RetrievedMemory, ...]:
         asked = ground.asked
@@ -334,7 +322,7 @@ class Searcher:
         return with_whole_traces(
             selection.memories,
             read_trace=lambda trace_id: memories.of_trace(connection, asked.workspace, trace_id),
-            hidden=partial(hidden_reason, workspace=asked.workspace, now=ground.moment),
+            hidden=_hidden_from(ground),
         )
 
     def _context(self, asked: Asked, found: Sequence[RetrievedMemory]) -> str:
@@ -362,6 +350,10 @@ def _near(connection: Connection, workspace: str, candidates: Candidates | None,
         return None
     ids = [hit.id for hit in candidates.hits] + [change.memory_id for change in tail]
     return np.unique(picture.corpus.rows_of(ids))
+
+
+def _hidden_from(ground: Ground) -> Callable[[Memory], str | None]:
+    return partial(hidden_reason, workspace=ground.asked.workspace, now=ground.moment)
 
 
 def _degraded(ground: Ground, vector: FloatArray | None, missing: tuple[Strategy, ...]) -> tuple[Strategy, ...]:

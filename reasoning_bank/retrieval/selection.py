@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from reasoning_bank.records import Memory, MemoryItem, RetrievedMemory
+from reasoning_bank.records import Memory, MemoryItem, Query, RetrievedMemory
 from reasoning_bank.retrieval.context import warning_of
 from reasoning_bank.retrieval.scoring import TYPE_ALONE, Candidate, misled_too_often
 from reasoning_bank.text.analyser import words
@@ -13,6 +13,9 @@ LOW_TRUST_EACH = 1
 """Memories of low trust that one trace, and one actor, may contribute: who floods the bank still gets one place."""
 LOW_TRUST_LIKENESS = 0.8
 """Likeness from which a memory of low trust repeats another and is left out."""
+MOST_REPEATS = 200
+"""Near-duplicates found among the candidates, after which what would have to be compared is left out unread: a flood
+of them must not cost more than it brings."""
 _WORDS_READ = 4_000
 
 
@@ -52,16 +55,23 @@ class Selection:
 
     Attributes:
         below_floor: how many of the k best were left out because too little speaks for them.
+        is_final: whether candidates further down would change nothing.
         decisions: what became of each candidate, best first, when it was asked for.
     """
 
     memories: tuple[RetrievedMemory, ...]
     below_floor: int
+    is_final: bool
     decisions: tuple[Decision, ...] = ()
 
 
 def select(
-    candidates: Sequence[Candidate], *, limits: Limits, hidden: Callable[[Memory], str | None], explain: bool = False
+    candidates: Sequence[Candidate],
+    *,
+    limits: Limits,
+    hidden: Callable[[Memory], str | None],
+    explain: bool = False,
+    said: dict[str, frozenset[str]] | None = None,
 ) -> Selection:
     """The k best candidates that may be seen; those of them below the floor are counted, not given nor replaced.
 
@@ -73,13 +83,32 @@ def select(
         limits: what may be chosen.
         hidden: why a memory must not be answered, or None; see `hidden_reason`.
         explain: whether to say what became of each candidate.
+        said: words of memories by id, added to here: whoever chooses again, from more candidates, reads none twice.
     """
-    choice = _Choice(limits, hidden)
+    choice = _Choice(limits, hidden, {} if said is None else said)
     reasons = [choice.look_at(each) for each in candidates]
     answer = [RetrievedMemory(each.memory, round(each.relevance, 4), warning_of(each.memory)) for each in choice.chosen]
     memories = tuple(grouped_by_trace(answer) if limits.group_by_trace else answer)
     decisions = _decisions(candidates, reasons, choice.chosen) if explain else ()
-    return Selection(memories, choice.below, decisions)
+    return Selection(memories, choice.below, choice.is_final, decisions)
+
+
+def limits_of(query: Query, *, floor: float) -> Limits:
+    """What may be chosen for a query.
+
+    Args:
+        query: what is asked for.
+        floor: least relevance where the query names none, 0..1.
+    """
+    return Limits(
+        k=query.k,
+        floor=floor if query.min_score is None else query.min_score,
+        excluded=frozenset(query.exclude_ids),
+        per_trace=query.per_trace,
+        per_actor=query.per_actor,
+        near_duplicates=query.near_duplicates,
+        group_by_trace=query.group_by_trace,
+    )
 
 
 def hidden_reason(memory: Memory, *, workspace: str, now: datetime) -> str | None:
@@ -122,21 +151,30 @@ _PUSHED_OUT = "beyond k: a warning about the task's error took its place"
 class _Choice:
     """Who is chosen so far, best first."""
 
-    def __init__(self, limits: Limits, hidden: Callable[[Memory], str | None]) -> None:
+    def __init__(self, limits: Limits, hidden: Callable[[Memory], str | None], said: dict[str, frozenset[str]]) -> None:
         self.chosen: list[Candidate] = []
         self.below = 0
         self._limits = limits
         self._hidden = hidden
-        self._said: dict[str, frozenset[str]] = {}
+        self._said = said
+        self._repeats = 0
         self._has_warning = False
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no further candidate can be chosen, but for a warning."""
+        return self._is_full or (self._limits.near_duplicates is not None and self._repeats >= MOST_REPEATS)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self.chosen) + self.below >= self._limits.k
 
     def look_at(self, candidate: Candidate) -> str:
         """Chooses the next candidate, or says why not."""
         reason = self._unfit(candidate.memory)
         if reason:
             return reason
-        is_full = len(self.chosen) + self.below >= self._limits.k
-        if is_full and not self._must_be_seen(candidate):
+        if self._is_full and not self._must_be_seen(candidate):
             return _BEYOND
         if candidate.relevance < self._limits.floor:
             self.below += 1
@@ -181,10 +219,13 @@ class _Choice:
         allowed = [LOW_TRUST_LIKENESS] if memory.item.trust == "low" else []
         if self._limits.near_duplicates is not None:
             allowed.append(self._limits.near_duplicates)
-        if not allowed:
+        if not allowed or not staying:
             return None
+        if self._repeats >= MOST_REPEATS:
+            return "not compared: too many near-duplicates came before"
         for other in staying:
             if _likeness(self._words(memory), self._words(other)) >= min(allowed):
+                self._repeats += 1
                 return f"near-duplicate of {other.id}"
         return None
 

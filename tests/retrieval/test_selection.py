@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from reasoning_bank.records import Counters, ErrorContext, Memory, MemoryItem, Query
 from reasoning_bank.retrieval.scoring import TYPE_ALONE, Candidate
-from reasoning_bank.retrieval.selection import Limits, Selection, hidden_reason, select
+from reasoning_bank.retrieval.selection import MOST_REPEATS, Limits, Selection, hidden_reason, select
 from reasoning_bank.storage import feedback
 from tests.retrieval.bank import SmallBank, found
 
@@ -144,6 +144,30 @@ def test_memories_of_one_task_are_near_copies_by_what_they_say_not_by_the_task()
     some, other = (MemoryItem(TURN, title=title, content=title) for title in ("Check the lock", "Read the log"))
     both = [scored(kept("a", some)), scored(kept("b", other))]
     assert chosen(*both, limits=Limits(k=3, floor=0, near_duplicates=0.8))[0] == ["a", "b"]
+
+
+def test_a_flood_of_near_copies_is_not_read_to_its_end() -> None:
+    said: dict[str, frozenset[str]] = {}
+    flood = [scored(kept(f"m{n}", MemoryItem(f"{TURN} {n}", trust="low"), trace=f"t{n}")) for n in range(1_000)]
+    last = scored(kept("last", MemoryItem("bake bread")))
+    limits = Limits(k=2, floor=0)
+    answer = select([*flood, last], limits=limits, hidden=lambda _: None, said=said)
+    assert [each.memory.id for each in answer.memories] == ["m0", "last"]
+    assert len(said) <= MOST_REPEATS + limits.k
+    known = dict(said)
+    assert select([*flood, last], limits=limits, hidden=lambda _: None, said=said).memories == answer.memories
+    assert said == known
+
+
+def test_a_choice_is_final_when_nothing_further_down_can_be_chosen() -> None:
+    copies = [scored(kept(f"m{n}", MemoryItem(f"{TURN} {n}"))) for n in range(MOST_REPEATS + 1)]
+    assert [chosen(*copies[:count])[1].is_final for count in (2, 3)] == [False, True]
+    assert chosen(scored(kept("a"), 0.1), limits=Limits(k=1, floor=0.5))[1].is_final
+    near = Limits(k=3, floor=0, near_duplicates=0.8)
+    assert [chosen(*some, limits=near)[1].is_final for some in (copies[:-1], copies)] == [False, True]
+    low = [replace(each, memory=replace(each.memory, item=replace(each.memory.item, trust="low"))) for each in copies]
+    apart = [replace(each, memory=replace(each.memory, trace_id=each.memory.id)) for each in low]
+    assert not chosen(*apart)[1].is_final
 
 
 def warning(id_: str) -> Memory:
