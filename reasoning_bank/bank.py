@@ -40,9 +40,9 @@ from reasoning_bank.records import (
     Trace,
     Verdict,
 )
-from reasoning_bank.retrieval.context import context_block
 from reasoning_bank.retrieval.contributions import Contributions
 from reasoning_bank.retrieval.everywhere import search_everywhere
+from reasoning_bank.retrieval.keeping import kept_block
 from reasoning_bank.settings import Settings
 from reasoning_bank.storage import embeddings, feedback, memories, traces, workspaces
 from reasoning_bank.text.sanity import clean_text, required_text
@@ -261,9 +261,10 @@ class ReasoningBank:
         """How many tokens a text takes; see `settings.compression.tokenizer`."""
         return self.rooms.count_tokens(text)
 
-    def context_block(self, found: Sequence[RetrievedMemory], *, token_budget: int) -> str:
+    def context_block(self, workspace: str, found: Sequence[RetrievedMemory], *, token_budget: int) -> str:
         """Retrieved memories as a block ready to read, in at most `token_budget` tokens (0 for no limit)."""
-        return context_block(found, budget=token_budget, count_tokens=self.count_tokens)
+        contexts = self.rooms.caches.contexts
+        return kept_block(contexts, workspace, found, budget=token_budget, count_tokens=self.count_tokens)
 
     async def complete(
         self, kind: Literal["workspace", "tag", "domain", "memory", "trace"], prefix: str, workspace: str

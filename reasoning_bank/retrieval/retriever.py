@@ -13,6 +13,7 @@ from reasoning_bank.cache.memory import CacheKey
 from reasoning_bank.errors import InputError
 from reasoning_bank.records import Query, Retrieval
 from reasoning_bank.retrieval.context import PREAMBLE
+from reasoning_bank.retrieval.keeping import is_small
 from reasoning_bank.retrieval.meaning import QueryModel, query_vector
 from reasoning_bank.retrieval.options import RetrievalCaches, RetrievalOptions
 from reasoning_bank.retrieval.planner import candidates_wanted
@@ -121,7 +122,7 @@ class Retriever:
         candidates = await self._nearest(ground, vector)
         found = await self._database.read(lambda c: self._searcher.answer(c, ground, vector, candidates))
         # Where age counts, every moment has its own answer.
-        if ground.is_lasting and not found.degraded and not self._options.weights.recency:
+        if ground.is_lasting and not found.degraded and not self._options.weights.recency and is_small(found):
             self._caches.answers.put(self._key(workspace, query, ground.picture), found)
         return found
 

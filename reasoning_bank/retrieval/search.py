@@ -16,16 +16,17 @@ from reasoning_bank.records import (
     Considered,
     Explanation,
     JsonValue,
+    Memory,
     Query,
     Retrieval,
     RetrievedMemory,
     Stage,
     Strategy,
 )
-from reasoning_bank.retrieval.context import PREAMBLE, block_key, context_block
 from reasoning_bank.retrieval.explanation import contributors, scores_by_strategy, standings
 from reasoning_bank.retrieval.fusion import CODE_DENSE_GAIN, PROSE_DENSE_WEIGHT, Scores
 from reasoning_bank.retrieval.intent import Intent, read_intent
+from reasoning_bank.retrieval.keeping import kept_block
 from reasoning_bank.retrieval.lexical import QueryTerms, TermScores, of_kinds, query_terms
 from reasoning_bank.retrieval.options import RetrievalCaches, RetrievalOptions
 from reasoning_bank.retrieval.planner import STRATEGIES, Path, Plan, Situation, plan
@@ -35,7 +36,7 @@ from reasoning_bank.retrieval.ranking import Likeness, Ranking, best_first, like
 from reasoning_bank.retrieval.runner import StrategyRunner
 from reasoning_bank.retrieval.scope import Scope, find_scope, is_filtered
 from reasoning_bank.retrieval.scoring import Candidate, rescored
-from reasoning_bank.retrieval.selection import Limits, Selection, hidden_reason, select
+from reasoning_bank.retrieval.selection import Selection, hidden_reason, limits_of, select
 from reasoning_bank.retrieval.strategies import (
     Evidence,
     Meaning,
@@ -58,7 +59,7 @@ _SPARE = 16
 _LONGEST_TAIL = 5_000
 _MORE_PLACES = 8
 _MOST_RANKED = 4_096
-"""Places ranked for an answer whose best are copies: a chat may say "ok, thanks" a thousand times."""
+"""Places ranked at most, unless so many are asked for: a chat may say "ok, thanks" a thousand times."""
 CONTRIBUTING_PLACES = 10
 """A strategy contributed to a memory that is among so many of its own best."""
 
@@ -276,51 +277,43 @@ class Searcher:
         return outcome.found.get("semantic"), outcome.missing
 
     def _best(self, connection: Connection, judged: _Judged) -> Selection:
-        query, watch = judged.ground.asked.query, judged.ground.asked.watch
-        limit = query.k + len(query.exclude_ids) + _SPARE
+        ground, query, watch = judged.ground, judged.ground.asked.query, judged.ground.asked.watch
+        limits, hidden = limits_of(query, floor=self._options.floor), _hidden_from(ground)
+        limit, ranked = query.k + len(query.exclude_ids) + _SPARE, 0
+        most = max(limit, _MOST_RANKED)
+        candidates: list[Candidate] = []
+        said: dict[str, frozenset[str]] = {}
         while True:
             with watch.stage("ranking"):
-                rows = best_first(judged.ground.picture.corpus, judged.ranking.scores, limit)
+                rows = best_first(ground.picture.corpus, judged.ranking.scores, limit)
             with watch.stage("reading"):
-                candidates = self._candidates(connection, judged, rows)
+                fresh = self._candidates(connection, judged, rows, after=ranked)
             with watch.stage("selection"):
-                selection = self._selected(judged, candidates)
-            is_full = len(selection.memories) + selection.below_floor >= query.k
-            if is_full or len(rows) < limit or limit > _MOST_RANKED:
+                candidates = self._in_order(ground, candidates, fresh)
+                selection = select(candidates, limits=limits, hidden=hidden, explain=query.explain, said=said)
+            if selection.is_final or len(rows) < limit or limit == most:
                 return selection
-            limit *= _MORE_PLACES
+            ranked, limit = limit, min(limit * _MORE_PLACES, most)
 
-    def _candidates(self, connection: Connection, judged: _Judged, rows: IntArray) -> list[Candidate]:
+    def _candidates(self, connection: Connection, judged: _Judged, rows: IntArray, *, after: int) -> list[Candidate]:
+        """What is known of the best rows, without the first so many of them; best first."""
         ground = judged.ground
         ids = ground.picture.corpus.names.ids
-        places: list[int] = rows.tolist()
+        places: list[int] = rows[after:].tolist()
         wanted = [ids[row] for row in places]
         found = self._workspaces.read(connection, ground.asked.workspace, wanted, picture=ground.picture)
-        relevance = relevance_of(judged.evidence, judged.like, rows)
+        relevance = relevance_of(judged.evidence, judged.like, rows)[after:]  # it stands on the very best
         return [
             Candidate(found[each], float(judged.ranking.scores[row]), float(relevant))
             for each, row, relevant in zip(wanted, places, relevance, strict=True)
             if each in found
         ]
 
-    def _selected(self, judged: _Judged, candidates: Sequence[Candidate]) -> Selection:
-        ground, query = judged.ground, judged.ground.asked.query
+    def _in_order(self, ground: Ground, known: Sequence[Candidate], fresh: Sequence[Candidate]) -> list[Candidate]:
+        """All candidates, best first; what is known of a memory moves it by itself, whoever else is there."""
         if "scoring" not in ground.asked.without:
-            candidates = rescored(candidates, task=query.task, weights=self._options.weights, now=ground.moment)
-        return select(
-            candidates,
-            limits=Limits(
-                k=query.k,
-                floor=self._options.floor if query.min_score is None else query.min_score,
-                excluded=frozenset(query.exclude_ids),
-                per_trace=query.per_trace,
-                per_actor=query.per_actor,
-                near_duplicates=query.near_duplicates,
-                group_by_trace=query.group_by_trace,
-            ),
-            hidden=partial(hidden_reason, workspace=ground.asked.workspace, now=ground.moment),
-            explain=query.explain,
-        )
+            fresh = rescored(fresh, task=ground.asked.query.task, weights=self._options.weights, now=ground.moment)
+        return sorted([*known, *fresh], key=lambda each: -each.score)
 
     def _answered(self, connection: Connection, ground: Ground, selection: Selection) -> tuple[RetrievedMemory, ...]:
         asked = ground.asked
@@ -329,18 +322,18 @@ class Searcher:
         return with_whole_traces(
             selection.memories,
             read_trace=lambda trace_id: memories.of_trace(connection, asked.workspace, trace_id),
-            hidden=partial(hidden_reason, workspace=asked.workspace, now=ground.moment),
+            hidden=_hidden_from(ground),
         )
 
     def _context(self, asked: Asked, found: Sequence[RetrievedMemory]) -> str:
-        budget, detail = asked.query.token_budget, asked.query.detail
-        # In the first second tokens are estimated; what was cut by an estimate is not given once they are counted.
-        key = (asked.workspace, block_key(found, budget=budget, detail=detail), self._count_tokens(PREAMBLE))
-        block = self._caches.contexts.get(key)
-        if block is None:
-            block = context_block(found, budget=budget, detail=detail, count_tokens=self._count_tokens)
-            self._caches.contexts.put(key, block)
-        return block
+        return kept_block(
+            self._caches.contexts,
+            asked.workspace,
+            found,
+            budget=asked.query.token_budget,
+            detail=asked.query.detail,
+            count_tokens=self._count_tokens,
+        )
 
     def _text_of(self, connection: Connection, ground: Ground, row: int) -> str:
         memory_id = ground.picture.corpus.names.ids[row]
@@ -357,6 +350,10 @@ def _near(connection: Connection, workspace: str, candidates: Candidates | None,
         return None
     ids = [hit.id for hit in candidates.hits] + [change.memory_id for change in tail]
     return np.unique(picture.corpus.rows_of(ids))
+
+
+def _hidden_from(ground: Ground) -> Callable[[Memory], str | None]:
+    return partial(hidden_reason, workspace=ground.asked.workspace, now=ground.moment)
 
 
 def _degraded(ground: Ground, vector: FloatArray | None, missing: tuple[Strategy, ...]) -> tuple[Strategy, ...]:

@@ -272,7 +272,9 @@ def _told(text: str) -> int:
 def _linking_title(item: MemoryItem) -> str:
     if item.title.strip() == item.text.strip():
         return ""
-    title = plain_title_words(_PARENTHESES.sub(" ", item.title))
+    # Beyond the last ")" the end of each "(" would be looked for in vain, up to the end.
+    closed, last, rest = item.title.rpartition(")")
+    title = plain_title_words(_PARENTHESES.sub(" ", closed + last) + rest)
     return " ".join(title) if len(title) <= LONGEST_TITLE else ""
 
 

@@ -117,6 +117,18 @@ async def test_a_search_everywhere_counts_experiences_where_its_preset_does(thre
     assert [each.memory.workspace for each in found.memories] == ["mail", "mail"]
 
 
+async def test_a_block_is_made_once_for_the_same_memories_of_a_workspace(three: ReasoningBank) -> None:
+    found = (await three.retrieve("mail", replace(QUERY, min_score=0))).memories
+    kept = three.rooms.caches.contexts
+    before = kept.get_statistics()
+    blocks = [three.context_block("mail", found, token_budget=90) for _ in range(3)]
+    after = kept.get_statistics()
+    assert len(set(blocks)) == 1
+    assert (after["hits"] - before["hits"], after["misses"] - before["misses"]) == (2, 1)
+    three.context_block("ops", found, token_budget=90)
+    assert kept.get_statistics()["misses"] == after["misses"] + 1
+
+
 def test_equally_relevant_memories_come_by_their_place_and_whole_traces_stay_whole() -> None:
     found = {name: _answer(name, [(0.9, "t1"), (0.9, "t2"), (0.5, "t2")]) for name in ("b", "a")}
     four = [(each.memory.workspace, each.memory.id) for each in merged(Query("x", k=4), found)]

@@ -4,7 +4,19 @@ import importlib
 import sys
 
 MODULES = {
-    **{name: name for name in ("batch_embedding", "cold_start", "isolation", "latency", "lossless", "retrieval")},
+    **{
+        name: name
+        for name in (
+            "batch_embedding",
+            "cold_start",
+            "compression",
+            "excerpts",
+            "isolation",
+            "latency",
+            "lossless",
+            "retrieval",
+        )
+    },
     "search": "retrieval_speed",
 }
 """Name of each benchmark and its module here."""

@@ -1,20 +1,27 @@
-"""What a compression keeps, saves and costs: `python -m tests.benchmarks compression DATA [PART ...]`.
+"""What a compression keeps, saves and costs: `python -m tests.benchmarks compression [PART ...]`.
 
 Parts: `evidence` (recall of evidence at 50, 30 and 20 % beside simple methods, with and without the question), `kinds`
-(76 real texts: what loses nothing saves, and ratio 0.7), `claims` (three prompts against 16, 30 and 35 %) and `speed`
-(milliseconds and tokens per second by size). VECTORS=FILE keeps the vectors, so that a second run takes a minute.
+(76 real texts: what loses nothing saves, and ratio 0.7), `claims` (three prompts against 16, 30 and 35 %), `speed`
+(by size and stage, wall and CPU time, no vector known from an earlier call) and `memory` (10 MB, library and command).
+VECTORS=FILE keeps the vectors of `evidence`, so that a second run takes minutes.
 Evidence is counted in cl100k_base tokens; LoCoMo is CC BY-NC 4.0, for measuring only.
 """
 
 import ast
 import json
+import math
 import os
+import random
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -28,13 +35,15 @@ from reasoning_bank.embeddings.onnx import OnnxEmbedder
 from reasoning_bank.evaluation.compressing import RATIOS, Compressed, Item, baselines, judge, read_items, units
 from reasoning_bank.evaluation.metrics import means
 from reasoning_bank.text.tokens import TokenCounter, counter
-from tests.benchmarks.machine import RESULTS, machine
+from tests.benchmarks.machine import RESULTS, evaluation_data, machine
 
 SETS = ("hotpot", "locomo", "evidence_inference")
 PROMPTS = Path(__file__).with_name("prompts")
 CLAIMS = {"simple": 0.16, "memories": 0.30, "complex": 0.35}
-SIZES = {1_000: 30, 8_000: 15, 100_000: 5}
-"""Tokens of a prompt -> how often it is compressed."""
+SIZES = {1_000: 40, 8_000: 20, 100_000: 5}
+"""Tokens of a prompt -> how many are compressed."""
+LEAN_DONE, CHOSEN_DONE = 0.3, 0.8
+"""What a compressor reports when a stage is done."""
 
 
 class KeptVectors:
@@ -130,46 +139,111 @@ def claims() -> dict[str, Any]:
     return report
 
 
-def speed(encode: Encode) -> dict[str, Any]:
+def speed(root: Path) -> dict[str, Any]:
     """Milliseconds of one call by size: lossless alone, to half without a question, by words, and with the model."""
     tokenizer = _counter("o200k_base")
-    source = "\n\n".join((PROMPTS / f"{name}.md").read_text(encoding="utf-8") for name in CLAIMS)
-    tokens = tokenizer.count(source)
+    texts = _texts(root)
+    embedder = OnnxEmbedder(assets=Assets(_assets(), allow_download=False))
+    embedder.load()
+    asked = {"ratio": 0.5, "query": "Why is the export slow?"}
+    calls: dict[str, dict[str, Any]] = {
+        "lossless": {"ratio": 1.0},
+        "no question": {"ratio": 0.5},
+        "words": asked,
+        "model": {**asked, "encode": partial(_encoded, embedder)},
+    }
     report: dict[str, Any] = {}
     for size, times in SIZES.items():
-        calls: dict[str, Callable[[PromptCompressor, str], object]] = {
-            "lossless": lambda compressor, text: compressor.compress(text, ratio=1.0),
-            "no question": lambda compressor, text: compressor.compress(text, ratio=0.5),
-            "words": lambda compressor, text: compressor.compress(text, ratio=0.5, query="Why is the export slow?"),
-            "model": lambda compressor, text: compressor.compress(
-                text, ratio=0.5, query="Why is the export slow?", encode=encode
-            ),
-        }
-        for label, call in calls.items():
-            prompts = [_of_size(source, tokens, size, number) for number in range(times)]
-            found = [_seconds(call, PromptCompressor(10**9, tokenizer=tokenizer), prompt) for prompt in prompts]
-            p50, p95 = statistics.median(found), sorted(found)[int(0.95 * (len(found) - 1))]
-            figures = {
-                "p50_ms": round(1000 * p50, 1),
-                "p95_ms": round(1000 * p95, 1),
-                "tokens_per_s": round(size / p50),
-            }
+        prompts = [_of_size(texts, tokenizer, size, number) for number in range(times)]
+        for label, options in calls.items():
+            compressor = PromptCompressor(10**9, tokenizer=tokenizer)
+            figures = _figures([_timed(compressor, prompt, options) for prompt in prompts], size)
             report.setdefault(str(size), {})[label] = figures
             print(f"{size:7} tokens  {label:12} {figures}", flush=True)
     return report
 
 
-def _of_size(source: str, tokens: int, size: int, number: int) -> str:
-    """A prompt of about that many tokens; paragraphs carry numbers, so that no two prompts are alike."""
-    times = size // tokens + 1
-    whole = "\n\n".join(f"Part {number}-{part}\n{source}" for part in range(times))
-    return whole[: len(source) * size // tokens]
+def memory(root: Path) -> dict[str, Any]:
+    """Seconds of CPU and most memory of a process that compresses ten megabytes to half, by words."""
+    texts = _texts(root)
+    report: dict[str, Any] = {}
+    with TemporaryDirectory() as directory:
+        file = Path(directory) / "prompt.txt"
+        file.write_bytes("\n\n".join(islice(cycle(texts), 10_000_000 * len(texts) // len("".join(texts)))).encode())
+        library = (
+            "import pathlib, reasoning_bank as bank;"
+            f"text = pathlib.Path({str(file)!r}).read_text(encoding='utf-8');"
+            "bank.compress(text, 'Why?', meaning=False, ratio=0.5, max_tokens=9_999_999)"
+        )
+        command = ["-m", "reasoning_bank", "compress", str(file), "--query", "Why?", "--no-meaning"]
+        command += ["--ratio", "0.5", "--max-tokens", "9999999"]
+        for label, arguments in {"library": ["-c", library], "command": command}.items():
+            with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL) as child:
+                _, status, used = os.wait4(child.pid, 0)
+                child.returncode = os.waitstatus_to_exitcode(status)
+            assert child.returncode == 0
+            report[label] = {
+                "input_mb": round(file.stat().st_size / 1e6, 1),
+                "cpu_s": round(used.ru_utime + used.ru_stime, 1),
+                "peak_mb": round(used.ru_maxrss / 1024),
+            }
+            print(f"memory {label:8} {report[label]}", flush=True)
+    return report
 
 
-def _seconds(call: Callable[[PromptCompressor, str], object], compressor: PromptCompressor, prompt: str) -> float:
-    started = time.perf_counter()
-    call(compressor, prompt)
-    return time.perf_counter() - started
+def _texts(root: Path) -> list[str]:
+    """Real texts of every kind, mixed."""
+    lines = (root / "prompts" / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    texts: list[str] = [json.loads(line)["text"] for line in lines]
+    random.Random(7).shuffle(texts)
+    return texts
+
+
+def _of_size(texts: Sequence[str], tokenizer: TokenCounter, size: int, number: int) -> str:
+    """A prompt of about that many tokens, made of other texts for each number."""
+    start = number * 7 % len(texts)
+    whole = "\n\n".join([*texts[start:], *texts[:start]])[: 8 * size]
+    return whole[: len(whole) * size // max(tokenizer.count(whole), size)]
+
+
+def _encoded(embedder: OnnxEmbedder, texts: Sequence[str], kind: Kind) -> Vectors:
+    """Vectors as a server makes them, texts of like length together; none is kept for the next call."""
+    order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
+    some = [order[start : start + 32] for start in range(0, len(order), 32)]
+    made = np.concatenate([embedder.encode([texts[at] for at in part], kind) for part in some])
+    return made[np.argsort(order)]
+
+
+def _timed(compressor: PromptCompressor, prompt: str, options: dict[str, Any]) -> dict[str, float]:
+    """Milliseconds of one call: wall, CPU of all threads, and wall by stage."""
+    at: dict[float, float] = {}
+
+    def progress(done: float) -> None:
+        at[done] = time.perf_counter()
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    compressor.compress(prompt, progress=progress, **options)
+    cpu = time.process_time() - cpu
+    lean, done = at[LEAN_DONE], at[1.0]
+    chosen = at.get(CHOSEN_DONE, lean)
+    return {
+        "wall_ms": 1000 * (done - wall),
+        "cpu_ms": 1000 * cpu,
+        "lossless_and_folding_ms": 1000 * (lean - wall),
+        "relevance_ms": 1000 * (chosen - lean),
+        "cutting_ms": 1000 * (done - chosen),
+    }
+
+
+def _figures(found: Sequence[dict[str, float]], size: int) -> dict[str, float]:
+    """Median of each time, the 95th percentile of the first two, and tokens by second of CPU."""
+    figures: dict[str, float] = {}
+    for name in found[0]:
+        values = sorted(each[name] for each in found)
+        figures[f"p50_{name}"] = round(statistics.median(values), 1)
+        if name in {"wall_ms", "cpu_ms"}:
+            figures[f"p95_{name}"] = round(values[math.ceil(0.95 * len(values)) - 1], 1)
+    return {**figures, "tokens_per_cpu_s": round(1000 * size / figures["p50_cpu_ms"])}
 
 
 def _by(
@@ -252,22 +326,20 @@ def _counter(name: str) -> TokenCounter:
 
 def main(arguments: list[str]) -> None:
     """Measure the named parts, all by default, and write tests/benchmarks/results/compression.json."""
-    root, parts = Path(arguments[0]), arguments[1:] or ["evidence", "kinds", "claims", "speed"]
+    root, parts = evaluation_data(), arguments or ["evidence", "kinds", "claims", "speed", "memory"]
+    if root is None:
+        return
     named = os.environ.get("VECTORS")
     encode = KeptVectors(Path(named) if named else None)
     work: dict[str, Callable[[], dict[str, Any]]] = {
         "evidence": lambda: evidence(root, encode),
         "kinds": lambda: kinds(root),
         "claims": claims,
-        "speed": lambda: speed(KeptVectors(None)),
+        "speed": lambda: speed(root),
+        "memory": lambda: memory(root),
     }
     file = RESULTS / "compression.json"
     report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    report["machine"] = machine()
     for part in parts:
-        report[part] = work[part]()
+        report[part] = {"machine": machine(), **work[part]()}
         file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

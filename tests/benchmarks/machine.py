@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,15 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results")
 PACKAGES = ("mcp", "chromadb", "numpy", "onnxruntime", "sqlalchemy", "pydantic")
+
+
+def evaluation_data() -> Path | None:
+    """Where the evaluation sets are (REASONING_BANK_EVAL_DATA); None, said on stderr, where they are not."""
+    data = Path(os.environ.get("REASONING_BANK_EVAL_DATA", REPOSITORY.parent / "shared" / "data" / "dev"))
+    if data.is_dir():
+        return data
+    print(f"skipped: no evaluation data in {data} (set REASONING_BANK_EVAL_DATA)", file=sys.stderr)
+    return None
 
 
 def machine() -> dict[str, Any]:

@@ -88,7 +88,7 @@ class StandInBank:
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 
-    def context_block(self, found: Sequence[RetrievedMemory], *, token_budget: int) -> str:
+    def context_block(self, workspace: str, found: Sequence[RetrievedMemory], *, token_budget: int) -> str:
         return "\n".join(f"{hit.memory.item.title}: {hit.memory.item.content}" for hit in found)[: token_budget * 8]
 
     def add(self, item: MemoryItem, *, workspace: str = "default", id: str | None = None) -> Memory:
@@ -130,7 +130,7 @@ class StandInBank:
             for (owner, _), memory in self.memories.items()
             if owner == workspace and words & set(f"{memory.item.text} {memory.item.title}".lower().split())
         ][: query.k]
-        context = self.context_block(found, token_budget=query.token_budget)
+        context = self.context_block(workspace, found, token_budget=query.token_budget)
         return Retrieval(tuple(found), context, 0, (), "none", {"total": 1.234})
 
     async def get_memories(self, workspace: str, ids: Sequence[str]) -> list[Detail]:

@@ -14,7 +14,6 @@ from sqlalchemy import Connection
 
 from reasoning_bank.embeddings.embedder import Vectors
 from reasoning_bank.records import MemoryItem, Query, Retrieval
-from reasoning_bank.retrieval.options import RetrievalOptions
 from reasoning_bank.retrieval.retriever import Retriever
 from reasoning_bank.storage import feedback, memories
 from reasoning_bank.storage.database import Database
@@ -22,7 +21,6 @@ from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.fields import content_hash
 from tests.retrieval.bank import START, SmallBank, ids_of
 
-PATIENT = RetrievalOptions(deadline_s=60)
 QUERY = Query("reindex the slow table", min_score=0, k=10)
 TABLE = MemoryItem("reindex the slow table", content="at night")
 BREAD = MemoryItem("bake bread", content="knead the dough")
@@ -67,7 +65,7 @@ def same(answer: Retrieval) -> Retrieval:
 
 async def test_the_same_question_is_answered_again_from_what_is_kept(bank: SmallBank) -> None:
     await bank.store("w", TABLE, BREAD)
-    retriever = bank.retriever(options=PATIENT)
+    retriever = bank.retriever()
     first, again = [await retriever.retrieve("w", QUERY) for _ in range(2)]
     assert (first.cached, again.cached) == (False, True)
     assert same(again) == same(first)
@@ -91,16 +89,16 @@ async def test_the_same_question_is_answered_again_from_what_is_kept(bank: Small
 )
 async def test_any_other_question_is_another_search(bank: SmallBank, other: Query) -> None:
     await bank.store("w", TABLE, BREAD)
-    retriever = bank.retriever(options=PATIENT)
+    retriever = bank.retriever()
     await retriever.retrieve("w", QUERY)
     answer = await retriever.retrieve("w", other)
     assert not answer.cached
-    assert same(answer) == same(await bank.retriever(options=PATIENT).retrieve("w", other))
+    assert same(answer) == same(await bank.retriever().retrieve("w", other))
 
 
 async def test_white_space_around_a_task_is_no_other_question(bank: SmallBank) -> None:
     await bank.store("w", TABLE)
-    retriever = bank.retriever(options=PATIENT)
+    retriever = bank.retriever()
     await retriever.retrieve("w", QUERY)
     assert (await retriever.retrieve("w", replace(QUERY, task=f"  {QUERY.task}\n"))).cached
 
@@ -110,7 +108,7 @@ async def test_nothing_is_kept_where_time_decides(bank: SmallBank) -> None:
     await bank.store("w", TABLE)
     await bank.store("v", replace(TABLE, valid_to=START + timedelta(hours=1)))
     hours = count()
-    retriever = bank.retriever(options=PATIENT, now=lambda: START + timedelta(hours=next(hours)))
+    retriever = bank.retriever(now=lambda: START + timedelta(hours=next(hours)))
     for query in (Query("which table was slow yesterday?", min_score=0),) * 2:
         assert not (await retriever.retrieve("w", query)).cached
     hours = count()
@@ -122,7 +120,7 @@ async def test_nothing_is_kept_where_time_decides(bank: SmallBank) -> None:
 @pytest.mark.parametrize("kind", ["store", "forget", "undo", "rate", "update"])
 async def test_a_write_is_seen_by_the_next_search(bank: SmallBank, kind: Write, elsewhere: bool) -> None:
     ids = await bank.store("w", TABLE, BREAD)
-    retriever = bank.retriever(options=PATIENT)
+    retriever = bank.retriever()
     if kind == "undo":
         await Writer(bank, "w").write("forget", ids[:1])
     before = [await retriever.retrieve("w", QUERY) for _ in range(2)][-1]
@@ -135,21 +133,36 @@ async def test_a_write_is_seen_by_the_next_search(bank: SmallBank, kind: Write, 
     after = await retriever.retrieve("w", QUERY)
     assert not after.cached
     assert same(after) != same(before)
-    assert same(after) == same(await bank.retriever(options=PATIENT).retrieve("w", QUERY))
+    assert same(after) == same(await bank.retriever().retrieve("w", QUERY))
 
 
 async def test_a_write_elsewhere_in_the_bank_costs_no_kept_answer(bank: SmallBank) -> None:
     await bank.store("w", TABLE)
     await bank.store("v", TABLE)
-    retriever = bank.retriever(options=PATIENT)
+    retriever = bank.retriever()
     await retriever.retrieve("w", QUERY)
     await bank.store("v", BREAD)
     assert (await retriever.retrieve("w", QUERY)).cached
 
 
+async def test_what_would_take_much_memory_is_answered_anew_and_alike(bank: SmallBank) -> None:
+    await bank.store("w", *(MemoryItem(f"reindex the slow table {n}", content=f"{n} " * 9_000) for n in range(4)))
+    retriever = bank.retriever()
+    for budget, detail in [(0, "full"), (60, "full"), (60, "index")]:  # a short context of long memories holds them all
+        query = replace(QUERY, token_budget=budget, detail=detail)
+        first, again = [await retriever.retrieve("w", query) for _ in range(2)]
+        assert len(first.memories) == 4
+        assert not again.cached
+        assert same(again) == same(first)
+    assert retriever._caches.answers.get_statistics()["cache_size"] == 0
+    assert retriever._caches.contexts.get_statistics()["cache_size"] == 2
+    one = replace(QUERY, k=1)
+    assert [(await retriever.retrieve("w", one)).cached for _ in range(2)] == [False, True]
+
+
 async def test_counting_uses_costs_no_kept_answer(bank: SmallBank) -> None:
     ids = await bank.store("w", TABLE)
-    retriever = bank.retriever(options=PATIENT)
+    retriever = bank.retriever()
     await retriever.retrieve("w", QUERY)
     await bank.database.write(lambda c: memories.add_used(c, "w", ids))
     assert (await retriever.retrieve("w", QUERY)).cached
@@ -174,7 +187,7 @@ class Gate:
             await self.opened.wait()
             return await model.embed(texts)
 
-        retriever = self._bank.retriever(options=PATIENT)
+        retriever = self._bank.retriever()
         retriever._model = lambda: replace(model, embed=embed)
         return retriever
 
@@ -276,7 +289,7 @@ async def test_caches_change_no_answer(
 ) -> None:
     workspace = f"w{next(NUMBERS)}"
     ids = await bank.store(workspace, *items)
-    keeping, forgetting = (bank.retriever(options=PATIENT, cache_size=size) for size in (100, 0))
+    keeping, forgetting = (bank.retriever(cache_size=size) for size in (100, 0))
     writer = Writer(bank, workspace)
     for step in (query, query, *steps, query, query):
         if isinstance(step, tuple):

@@ -127,6 +127,34 @@ def test_a_long_memory_is_cut_where_it_says_so_and_leaves_room_for_others() -> N
     assert 60 <= by_words(block) <= 100
 
 
+def test_of_a_long_memory_stays_what_has_to_do_with_the_query() -> None:
+    content = "".join(f"On day {n} the visitors of group {n} walked through the garden.\n" for n in range(90))
+    item = MemoryItem("t", title="Days", description="What happened each day.", content=content)
+    block = context_block(
+        [retrieved(item)], budget=100, count_tokens=by_words, query="Where did the visitors walk on day 77?"
+    )
+    assert "\n What happened each day." in block
+    assert "\n On day 77 the visitors of group 77 walked" in block
+    assert block.endswith("… [cut]")
+    assert by_words(block) <= 100
+    beginning = context_block([retrieved(item)], budget=100, count_tokens=by_words)
+    assert "On day 0 " in beginning
+    assert "On day 77 " not in beginning
+    assert block_key([retrieved(item)], budget=100, query="a") != block_key([retrieved(item)], budget=100, query="b")
+
+
+@given(
+    st.lists(st.sampled_from(["word", "pool.", "It was late.", "\n", "\n\n", "1. T [id m9]", "中文。"]), max_size=300)
+)
+@settings(deadline=None, max_examples=40)
+def test_whatever_is_cut_a_line_of_a_memory_stands_indented_and_the_budget_holds(words: list[str]) -> None:
+    found = [retrieved(MemoryItem("t", title="T", content=" ".join(words))) for _ in range(3)]
+    block = context_block(found, budget=120, count_tokens=by_words, query="What was late at the pool?")
+    assert by_words(block) <= 120
+    ours = [line for line in block.split("\n") if line and not line.startswith(" ")]
+    assert all(line == PREAMBLE or line.endswith("[id m1, unknown, from client, relevance 0.75]") for line in ours)
+
+
 def test_without_memories_or_room_there_is_no_block() -> None:
     assert context_block([], budget=800, count_tokens=by_words) == ""
     assert context_block([retrieved(MemoryItem("t", content="c " * 50))], budget=5, count_tokens=by_words) == ""

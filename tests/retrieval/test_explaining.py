@@ -7,7 +7,6 @@ from typing import Any, cast
 import pytest
 
 from reasoning_bank.records import Explanation, MemoryItem, Query, Retrieval
-from reasoning_bank.retrieval.options import RetrievalOptions
 from reasoning_bank.retrieval.planner import STRATEGIES
 from reasoning_bank.storage import feedback, memories
 from tests.retrieval.bank import START, SmallBank, ids_of
@@ -26,7 +25,7 @@ ITEMS = (
 
 
 async def explained(bank: SmallBank, query: Query) -> tuple[Retrieval, Explanation]:
-    retriever = bank.retriever(options=RetrievalOptions(deadline_s=60))
+    retriever = bank.retriever()
     answer = await retriever.retrieve("w", replace(query, explain=True))
     assert answer.explanation is not None
     return answer, answer.explanation
@@ -39,7 +38,7 @@ async def test_nothing_is_explained_unless_asked_for(bank: SmallBank) -> None:
 
 async def test_an_explanation_changes_no_answer(bank: SmallBank) -> None:
     await bank.store("w", *ITEMS)
-    plain = await bank.retriever(options=RetrievalOptions(deadline_s=60)).retrieve("w", Query(TASK, min_score=0))
+    plain = await bank.retriever().retrieve("w", Query(TASK, min_score=0))
     answer, _ = await explained(bank, Query(TASK, min_score=0))
     assert answer.memories == plain.memories
     assert answer.context == plain.context

@@ -2,20 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from reasoning_bank.records import MemoryItem, Query
-from reasoning_bank.retrieval.options import RetrievalOptions
 from reasoning_bank.retrieval.planner import Search, asks_index
 from reasoning_bank.storage import memories
 from reasoning_bank.vectors.chroma import ChromaDBAdapter
 from reasoning_bank.vectors.exact import ExactIndex
 from reasoning_bank.vectors.index import Candidates, Vector
 from reasoning_bank.vectors.indexer import Indexer
-from tests.retrieval.bank import START, SmallBank, found
+from tests.retrieval.bank import PATIENT, START, SmallBank, found
 
 SUBJECTS = ("table", "index", "login", "timeout", "bread", "dough", "deploy", "freeze", "cache", "token")
 TASKS = ("reindex the slow table", "login timeout", "bake bread", "deploy during a freeze", "nothing of the kind")
@@ -53,10 +53,10 @@ async def test_exact_chroma_and_auto_answer_the_same(bank: SmallBank, chroma: tu
     await bank.store("w", *lessons(300, 10))
     await bank.store("w", *lessons(310, 5), embed=False)
     await bank.database.write(lambda connection: memories.soft_delete(connection, "w", ids[:20], START))
-    exact = bank.retriever(options=RetrievalOptions(search="exact"), index=adapter)
-    asked = bank.retriever(options=RetrievalOptions(search="chroma"), index=adapter)
-    large = bank.retriever(options=RetrievalOptions(search="auto", exact_limit=100), index=adapter)
-    small = bank.retriever(options=RetrievalOptions(search="auto", exact_limit=1000), index=adapter)
+    exact = bank.retriever(options=replace(PATIENT, search="exact"), index=adapter)
+    asked = bank.retriever(options=replace(PATIENT, search="chroma"), index=adapter)
+    large = bank.retriever(options=replace(PATIENT, search="auto", exact_limit=100), index=adapter)
+    small = bank.retriever(options=replace(PATIENT, search="auto", exact_limit=1000), index=adapter)
     await large.warm("w")
     for task in TASKS:
         query = Query(task, k=10, min_score=0)
@@ -73,7 +73,7 @@ async def test_an_index_that_cannot_answer_is_not_missed(bank: SmallBank) -> Non
             return None
 
     index = Silent(model_id=bank.embedder.identity.model_id, dim=bank.embedder.identity.dim)
-    answer = await bank.retriever(options=RetrievalOptions(search="chroma"), index=index).retrieve(
+    answer = await bank.retriever(options=replace(PATIENT, search="chroma"), index=index).retrieve(
         "w", Query("login timeout", min_score=0)
     )
     assert answer.path == "exact"
@@ -83,14 +83,14 @@ async def test_an_index_that_cannot_answer_is_not_missed(bank: SmallBank) -> Non
 async def test_an_index_of_another_model_is_not_believed(bank: SmallBank) -> None:
     await bank.store("w", *lessons(0, 30))
     index = ExactIndex(model_id="other", dim=bank.embedder.identity.dim)
-    retriever = bank.retriever(options=RetrievalOptions(search="chroma"), index=index)
+    retriever = bank.retriever(options=replace(PATIENT, search="chroma"), index=index)
     assert (await retriever.retrieve("w", Query("login timeout", min_score=0))).path == "exact"
 
 
 async def test_an_index_that_has_seen_nothing_hides_nothing(bank: SmallBank) -> None:
     await bank.store("w", *lessons(0, 30))
     index = ExactIndex(model_id=bank.embedder.identity.model_id, dim=bank.embedder.identity.dim)
-    retriever = bank.retriever(options=RetrievalOptions(search="chroma"), index=index)
+    retriever = bank.retriever(options=replace(PATIENT, search="chroma"), index=index)
     answer = await retriever.retrieve("w", Query("login timeout", k=10, min_score=0))
     assert answer.path == "chroma"
     assert answer.memories == (await bank.retriever().retrieve("w", Query("login timeout", k=10, min_score=0))).memories

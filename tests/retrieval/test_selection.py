@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 
 from reasoning_bank.records import Counters, ErrorContext, Memory, MemoryItem, Query
-from reasoning_bank.retrieval.scoring import Candidate
-from reasoning_bank.retrieval.selection import Limits, Selection, hidden_reason, select
+from reasoning_bank.retrieval.scoring import TYPE_ALONE, Candidate
+from reasoning_bank.retrieval.selection import MOST_REPEATS, Limits, Selection, hidden_reason, select
 from reasoning_bank.storage import feedback
 from tests.retrieval.bank import SmallBank, found
 
@@ -146,6 +146,30 @@ def test_memories_of_one_task_are_near_copies_by_what_they_say_not_by_the_task()
     assert chosen(*both, limits=Limits(k=3, floor=0, near_duplicates=0.8))[0] == ["a", "b"]
 
 
+def test_a_flood_of_near_copies_is_not_read_to_its_end() -> None:
+    said: dict[str, frozenset[str]] = {}
+    flood = [scored(kept(f"m{n}", MemoryItem(f"{TURN} {n}", trust="low"), trace=f"t{n}")) for n in range(1_000)]
+    last = scored(kept("last", MemoryItem("bake bread")))
+    limits = Limits(k=2, floor=0)
+    answer = select([*flood, last], limits=limits, hidden=lambda _: None, said=said)
+    assert [each.memory.id for each in answer.memories] == ["m0", "last"]
+    assert len(said) <= MOST_REPEATS + limits.k
+    known = dict(said)
+    assert select([*flood, last], limits=limits, hidden=lambda _: None, said=said).memories == answer.memories
+    assert said == known
+
+
+def test_a_choice_is_final_when_nothing_further_down_can_be_chosen() -> None:
+    copies = [scored(kept(f"m{n}", MemoryItem(f"{TURN} {n}"))) for n in range(MOST_REPEATS + 1)]
+    assert [chosen(*copies[:count])[1].is_final for count in (2, 3)] == [False, True]
+    assert chosen(scored(kept("a"), 0.1), limits=Limits(k=1, floor=0.5))[1].is_final
+    near = Limits(k=3, floor=0, near_duplicates=0.8)
+    assert [chosen(*some, limits=near)[1].is_final for some in (copies[:-1], copies)] == [False, True]
+    low = [replace(each, memory=replace(each.memory, item=replace(each.memory.item, trust="low"))) for each in copies]
+    apart = [replace(each, memory=replace(each.memory, trace_id=each.memory.id)) for each in low]
+    assert not chosen(*apart)[1].is_final
+
+
 def warning(id_: str) -> Memory:
     return kept(id_, replace(LESSON, outcome="failure", error_context=ErrorContext("KeyError")))
 
@@ -169,6 +193,32 @@ def test_a_warning_needs_no_second_place_and_must_be_relevant() -> None:
     assert chosen(*others, first, second)[0] == ["a", "b", "w1"]
     assert chosen(*others, scored(kept("c")), scored(warning("w1"), 0.4, match=1))[0] == ["a", "b", "c"]
     assert chosen(*others, scored(kept("c")), scored(kept("fix"), match=1))[0] == ["a", "b", "c"]
+
+
+def test_a_warning_of_the_same_kind_of_error_takes_nobodys_place() -> None:
+    others = [scored(kept(name)) for name in "abc"]
+    assert chosen(*others, scored(warning("w"), match=TYPE_ALONE))[0] == ["a", "b", "c"]
+    assert chosen(*others[:2], scored(warning("w"), match=TYPE_ALONE))[0] == ["a", "b", "w"]
+
+
+def test_the_only_place_is_not_taken_from_a_more_relevant_memory() -> None:
+    one = Limits(k=1, floor=0.5)
+    right = scored(kept("a"), 0.9)
+    assert chosen(right, scored(warning("w"), 0.8, match=1), limits=one)[0] == ["a"]
+    assert chosen(right, scored(warning("w"), 0.9, match=1), limits=one)[0] == ["w"]
+    assert chosen(scored(kept("a"), 0.1), scored(warning("w"), 0.8, match=1), limits=one)[0] == ["w"]
+
+
+def test_a_warning_is_held_only_against_those_who_stay() -> None:
+    first, last = scored(kept("a", trace="t1")), scored(kept("b", trace="t2"))
+    told = scored(replace(warning("w"), trace_id="t2", content_hash=last.memory.content_hash), match=1)
+    assert chosen(first, last, told, limits=Limits(k=2, floor=0.5, per_trace=1))[0] == ["a", "w"]
+    again = scored(replace(told.memory, trace_id="t1"), match=1)
+    assert reasons(first, last, again, limits=Limits(k=2, floor=0.5, per_trace=1)) == {
+        "a": "chosen",
+        "b": "chosen",
+        "w": "trace cap",
+    }
 
 
 def test_an_invented_error_buys_no_place() -> None:

@@ -74,7 +74,7 @@ async def test_a_strategy_that_raises_is_named_and_the_others_answer(
 
     ids = await bank.store("w", *ITEMS)
     monkeypatch.setattr(search, FUNCTIONS[broken], fail)
-    answer = await bank.retriever(options=RetrievalOptions(deadline_s=60)).retrieve("w", Query(TASK, min_score=0))
+    answer = await bank.retriever().retrieve("w", Query(TASK, min_score=0))
     assert answer.degraded == (broken,)
     assert ids_of(answer)[0] == ids[0]
     assert broken not in {each for served in answer.contributors for each in served}
@@ -112,9 +112,7 @@ async def test_a_damaged_index_of_words_costs_the_strategies_that_read_it_only(
 
     ids = await bank.store("w", *ITEMS)
     monkeypatch.setattr(Workspaces, "current", damaged)
-    answer = await bank.retriever(options=RetrievalOptions(deadline_s=60)).retrieve(
-        "w", Query("how do I fix the login timeout of our client?", min_score=0)
-    )
+    answer = await bank.retriever().retrieve("w", Query("how do I fix the login timeout of our client?", min_score=0))
     assert answer.degraded == ("keyword",)
     assert ids_of(answer)[0] == ids[2]
 
@@ -124,7 +122,7 @@ async def test_a_degraded_answer_is_not_given_again(bank: SmallBank, monkeypatch
         raise RuntimeError("out of order")
 
     await bank.store("w", *ITEMS)
-    retriever = bank.retriever(options=RetrievalOptions(deadline_s=60))
+    retriever = bank.retriever()
     query = Query("fix the login timeout", min_score=0)
     with monkeypatch.context() as patch:
         patch.setattr(search, "by_keyword", fail)

@@ -1,5 +1,6 @@
 import threading
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -161,3 +162,11 @@ def test_a_memory_with_content_answers_its_own_question() -> None:
 def test_a_report_names_places_a_line_does_not() -> None:
     assert analyse_query("axes are drawn twice").places == {}
     assert set(analyse_query("Drawn twice\nSee the axes.").places) >= {"axe", "axes"}
+
+
+@pytest.mark.timeout(60)  # about a second each; what looks at everything again at every character takes an hour
+@pytest.mark.parametrize("part", ["(", "(a", "a.", "a/", "-", "_", "aA", "? ", "'", "\n", "的"])
+def test_no_text_makes_the_analyser_slow(part: str) -> None:
+    text = (part * 500_000)[:500_000]
+    analyse(MemoryItem(f"{text} x", title=text, content=text))
+    analyse_query(text, whole=True)

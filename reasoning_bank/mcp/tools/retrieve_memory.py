@@ -67,7 +67,7 @@ async def retrieve_memory(call: Call, arguments: RetrieveArguments) -> tuple[Ret
     workspace = call.caller.workspace(arguments.workspace)
     query = _query(arguments, call.settings)
     retrieval = await call.bank.retrieve(workspace, query)
-    answer = _within_budget(call, retrieval, query, full=arguments.detail == "full")
+    answer = _within_budget(call, workspace, retrieval, query, full=arguments.detail == "full")
     return answer, _prose(answer)
 
 
@@ -97,7 +97,7 @@ def _instant(value: str | None, name: str) -> datetime | None:
         raise InputError(f"`{name}` is no ISO 8601 time: send one such as 2026-05-07 or 2026-05-07T13:00:00Z") from None
 
 
-def _within_budget(call: Call, retrieval: Retrieval, query: Query, *, full: bool) -> RetrieveAnswer:
+def _within_budget(call: Call, workspace: str, retrieval: Retrieval, query: Query, *, full: bool) -> RetrieveAnswer:
     """Returns the answer: the list of memories first, contents and the context block take what it leaves."""
     count, limited = call.bank.count_tokens, query.token_budget > 0
     budget = int(query.token_budget / _doubt(call.bank))
@@ -117,7 +117,7 @@ def _within_budget(call: Call, retrieval: Retrieval, query: Query, *, full: bool
     if full:
         answer = answer.model_copy(update={"memories": _with_contents(answer, found, room if limited else 0, count)})
     if limited and count(retrieval.context) > room:
-        answer = answer.model_copy(update={"context": _context(call.bank, found, room)})
+        answer = answer.model_copy(update={"context": _context(call.bank, workspace, found, room)})
     return answer
 
 
@@ -161,8 +161,8 @@ def _timings(stages: Mapping[str, float], *, all_stages: bool) -> dict[str, floa
     }
 
 
-def _context(bank: "ReasoningBank", found: Sequence[RetrievedMemory], tokens: int) -> str:
-    return bank.context_block(found[: max(tokens // FEWEST_TOKENS_EACH, 1)], token_budget=tokens)
+def _context(bank: "ReasoningBank", workspace: str, found: Sequence[RetrievedMemory], tokens: int) -> str:
+    return bank.context_block(workspace, found[: max(tokens // FEWEST_TOKENS_EACH, 1)], token_budget=tokens)
 
 
 def _prose(answer: RetrieveAnswer) -> str:
