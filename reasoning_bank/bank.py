@@ -224,7 +224,7 @@ class ReasoningBank:
             raise NotFoundError(f"no workspace {', '.join(map(repr, missing))}")
         chosen = known if workspaces is None else list(dict.fromkeys(workspaces))
         with self.monitor.measure("retrieve_everywhere"):
-            return await search_everywhere(self.rooms.retriever.retrieve, chosen, query)
+            return await search_everywhere(self.rooms.retriever.visit, chosen, query)
 
     async def get_memories(self, workspace: str, ids: Sequence[str]) -> list[MemoryDetail]:
         """Memories by id with their traces and genealogies, in the order of the ids.

@@ -4,6 +4,7 @@ Only this file and `bank.py` turn settings into rooms; the rooms themselves take
 """
 
 import base64
+import hashlib
 import os
 import random
 import secrets
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from typing import cast
 from zoneinfo import ZoneInfo
 
@@ -231,9 +232,21 @@ def scoring_weights(settings: Settings) -> Weights:
 
 def counting(tokens: TokenCounter) -> Callable[[str], int]:
     """Counts tokens of a text; an estimate in the first second, so that no search waits for the ranks."""
-    # The same memories are answered again and again: their tokens are counted once, by the ranks only.
-    exact = lru_cache(maxsize=1024)(tokens.count)
-    return lambda text: exact(text) if tokens.ready else estimate(text)
+    # The same memories are answered again and again: their tokens are counted once, by the ranks only. No workspace
+    # is in the key: a count is the same whoever asks, and no text can be read from its digest.
+    known = MemoryCache[int]()
+
+    def count(text: str) -> int:
+        if not tokens.ready:
+            return estimate(text)
+        key = (hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest(),)
+        found = known.get(key)
+        if found is None:
+            found = tokens.count(text)
+            known.put(key, found)
+        return found
+
+    return count
 
 
 def embedder_choice(settings: Settings) -> EmbedderChoice:

@@ -92,6 +92,11 @@ class Retriever:
         # Whoever asks after a write sees another version, and never boards a search that may have missed it.
         return await self.flight.do((workspace, version, asked.space, query), partial(self._search, asked, version))
 
+    async def visit(self, workspace: str, query: Query) -> Retrieval:
+        """As `retrieve`, for one look at a workspace nobody works in: the workspaces in use stay in memory."""
+        with self._workspaces.visiting(workspace):
+            return await self.retrieve(workspace, query)
+
     async def warm(self, workspace: str) -> None:
         """Read a workspace's index into memory, so that its first search is as fast as the next."""
         space = self._space()

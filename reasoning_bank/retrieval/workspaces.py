@@ -5,8 +5,9 @@ log read, and only what changed is read again.
 """
 
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -75,12 +76,32 @@ class Workspaces:
         self._memories = memory_cache
         self._kept = kept
         self._workspaces: OrderedDict[str, _Kept] = OrderedDict()
+        self._visits: Counter[str] = Counter()
+        self._visited: dict[str, _Kept] = {}
         self._choosing = threading.Lock()
 
     def latest(self, workspace: str) -> Picture | None:
-        """The picture last made of a workspace, maybe outdated, or None."""
-        kept = self._workspaces.get(workspace)
+        """The picture last made of a workspace, maybe outdated, or None; asking for it is a use."""
+        with self._choosing:
+            kept = self._used(workspace)
         return kept.picture if kept else None
+
+    @contextmanager
+    def visiting(self, workspace: str) -> Generator[None]:
+        """While it lasts, searches of a workspace are no use of it: a picture made for them is dropped at the end.
+
+        Otherwise one search of every workspace would drop the pictures of those in use.
+        """
+        with self._choosing:
+            self._visits[workspace] += 1
+        try:
+            yield
+        finally:
+            with self._choosing:
+                self._visits[workspace] -= 1
+                if not self._visits[workspace]:
+                    del self._visits[workspace]
+                    self._visited.pop(workspace, None)
 
     def current(self, connection: Connection, workspace: str, space: VectorSpace | None) -> Picture:
         """A picture that holds all that was committed before this call.
@@ -116,10 +137,11 @@ class Workspaces:
         return found
 
     def _keep(self, workspace: str, fresh: Iterable[Memory], picture: Picture) -> None:
-        kept = self._of(workspace)
+        with self._choosing:
+            kept = self._used(workspace)
         # While another thread makes a newer picture it drops what changed from the cache: what was read before must
         # not be put back after that.
-        if not kept.lock.acquire(blocking=False):
+        if kept is None or not kept.lock.acquire(blocking=False):
             return
         try:
             if kept.picture is picture:
@@ -130,13 +152,25 @@ class Workspaces:
 
     def _of(self, workspace: str) -> _Kept:
         with self._choosing:
-            kept = self._workspaces.get(workspace)
-            if kept is None:
-                kept = self._workspaces[workspace] = _Kept()
-                if len(self._workspaces) > self._kept:
-                    self._workspaces.popitem(last=False)
-            self._workspaces.move_to_end(workspace)
+            kept = self._used(workspace)
+            if kept is not None:
+                return kept
+            kept = _Kept()
+            if workspace in self._visits:
+                self._visited[workspace] = kept
+                return kept
+            self._workspaces[workspace] = kept
+            if len(self._workspaces) > self._kept:
+                self._workspaces.popitem(last=False)
             return kept
+
+    def _used(self, workspace: str) -> _Kept | None:
+        kept = self._workspaces.get(workspace)
+        if kept is None:
+            return self._visited.get(workspace)
+        if workspace not in self._visits:
+            self._workspaces.move_to_end(workspace)
+        return kept
 
     def _newer(
         self,

@@ -1,6 +1,8 @@
 """What settings change in a search, and what a search of all workspaces gives."""
 
 import asyncio
+import gc
+import weakref
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +13,11 @@ import pytest
 import reasoning_bank
 from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.errors import InputError, NotFoundError, StorageError
-from reasoning_bank.opening import clockwork
+from reasoning_bank.opening import clockwork, counting
 from reasoning_bank.records import Counters, Memory, MemoryItem, NewTrace, Query, Retrieval, RetrievedMemory
 from reasoning_bank.retrieval.everywhere import AT_ONCE, merged, search_everywhere
 from reasoning_bank.settings import Settings
+from reasoning_bank.text.tokens import counter
 
 
 def lesson(title: str, **about: Any) -> MemoryItem:
@@ -127,6 +130,22 @@ async def test_a_block_is_made_once_for_the_same_memories_of_a_workspace(three: 
     assert (after["hits"] - before["hits"], after["misses"] - before["misses"]) == (2, 1)
     three.context_block("ops", found, token_budget=90)
     assert kept.get_statistics()["misses"] == after["misses"] + 1
+
+
+class Text(str):
+    """A text that says when nobody holds it any more."""
+
+    __slots__ = ("__weakref__",)
+
+
+def test_counting_tokens_keeps_no_text_of_any_workspace() -> None:
+    count = counting(counter("estimated"))
+    text = Text("Rotate the database password \ud800")
+    gone, tokens = weakref.ref(text), count(text)
+    del text
+    gc.collect()
+    assert gone() is None
+    assert count("Rotate the database password \ud800") == tokens > 0
 
 
 def test_equally_relevant_memories_come_by_their_place_and_whole_traces_stay_whole() -> None:

@@ -19,7 +19,7 @@ from reasoning_bank.storage import feedback, memories
 from reasoning_bank.storage.database import Database
 from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.fields import content_hash
-from tests.retrieval.bank import START, SmallBank, ids_of
+from tests.retrieval.bank import PATIENT, START, SmallBank, ids_of
 
 QUERY = Query("reindex the slow table", min_score=0, k=10)
 TABLE = MemoryItem("reindex the slow table", content="at night")
@@ -166,6 +166,39 @@ async def test_counting_uses_costs_no_kept_answer(bank: SmallBank) -> None:
     await retriever.retrieve("w", QUERY)
     await bank.database.write(lambda c: memories.add_used(c, "w", ids))
     assert (await retriever.retrieve("w", QUERY)).cached
+
+
+async def test_a_workspace_asked_again_and_again_is_in_use(bank: SmallBank) -> None:
+    for workspace in "abc":
+        await bank.store(workspace, TABLE)
+    retriever = bank.retriever(options=replace(PATIENT, workspaces=2))
+    # The second time "a" is answered from what is kept; when "c" comes, "b" is unused for longer.
+    answers = [await retriever.retrieve(workspace, QUERY) for workspace in "abaca"]
+    assert [each.cached for each in answers] == [False, False, True, False, True]
+
+
+async def test_a_look_at_every_workspace_leaves_those_in_use_in_memory(bank: SmallBank) -> None:
+    for workspace in "abcdef":
+        await bank.store(workspace, TABLE)
+    retriever = bank.retriever(options=replace(PATIENT, workspaces=2))
+    before = {workspace: await retriever.retrieve(workspace, QUERY) for workspace in "ab"}
+    looks = await asyncio.gather(*(retriever.visit(workspace, QUERY) for workspace in "fedcbacc"))
+    assert [len(each.memories) for each in looks] == [1] * 8
+    assert [retriever._workspaces.latest(each) is not None for each in "cdef"] == [False] * 4
+    for workspace in "ab":
+        answer = await retriever.retrieve(workspace, QUERY)
+        assert answer.cached
+        assert same(answer) == same(before[workspace])
+
+
+async def test_after_a_look_at_a_workspace_its_writes_are_seen(bank: SmallBank) -> None:
+    (first,) = await bank.store("w", TABLE)
+    retriever = bank.retriever()
+    assert ids_of(await retriever.visit("w", QUERY)) == [first]
+    await Writer(bank, "w").write("update", [first])
+    answer = await retriever.retrieve("w", QUERY)
+    assert answer.memories[0].memory.item.text == "reindex the slow table at once"
+    assert retriever._workspaces.latest("w") is not None
 
 
 class Gate:
