@@ -4,8 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from reasoning_bank.records import JsonValue, Memory, Preset, Query, RetrievedMemory, Stage
-from reasoning_bank.retrieval.context import warning_of
-from reasoning_bank.retrieval.scoring import misled_too_often
+from reasoning_bank.retrieval.scoring import Candidate
+from reasoning_bank.retrieval.selection import Limits, select
+
+MOST_OF_TRACE = 5
+"""Memories one trace gives: the lessons an assistant may distil of it. An imported chat of a thousand turns is one
+trace too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +19,7 @@ class Manner:
     Attributes:
         changes: fields of the query that take these values where the caller left them as they were.
         without: parts of the rule that are left out.
-        whole_traces: each memory found brings all others of its trace.
+        whole_traces: each memory found brings others of its trace, up to `MOST_OF_TRACE` together.
     """
 
     changes: Mapping[str, JsonValue]
@@ -65,22 +69,28 @@ def with_whole_traces(
     found: Sequence[RetrievedMemory],
     *,
     read_trace: Callable[[str], Sequence[Memory]],
+    limits: Limits,
     hidden: Callable[[Memory], str | None],
 ) -> tuple[RetrievedMemory, ...]:
-    """Each memory followed by the others of its trace, with the relevance of the one that brought them.
+    """Each memory followed by others of its trace, with the relevance of the one that brought them.
 
     Args:
-        found: at most one memory of each trace, best first.
-        read_trace: the memories of a trace in the order they were stored.
+        found: the best, best first.
+        read_trace: the memories of a trace that the query may see, in the order they were stored.
+        limits: what may be chosen; all but how many, which is `MOST_OF_TRACE` for each trace found.
         hidden: why a memory must not be answered, or None.
     """
-    whole: list[RetrievedMemory] = []
-    for best in found:
-        held = {best.memory.content_hash}
-        whole.append(best)
-        for other in read_trace(best.memory.trace_id):
-            if other.content_hash in held or hidden(other) or misled_too_often(other.counters):
-                continue
-            held.add(other.content_hash)
-            whole.append(replace(best, memory=other, warning=warning_of(other)))
-    return tuple(whole)
+    scores = {each.memory.trace_id: each.score for each in reversed(found)}
+    place = {trace: number for number, trace in enumerate(dict.fromkeys(each.memory.trace_id for each in found))}
+    held = {each.memory.id for each in found}
+    # What was found comes before what it brings, so that nobody loses his place to another's company.
+    candidates = [Candidate(each.memory, each.score, each.score) for each in found]
+    candidates += [
+        Candidate(memory, scores[trace], scores[trace])
+        for trace in place
+        for memory in read_trace(trace)
+        if memory.id not in held
+    ]
+    roomy = replace(limits, k=MOST_OF_TRACE * len(place), floor=0.0, per_trace=MOST_OF_TRACE)
+    whole = select(candidates, limits=roomy, hidden=hidden).memories
+    return tuple(sorted(whole, key=lambda each: place[each.memory.trace_id]))

@@ -4,6 +4,7 @@ They answer as `storage.memories.scoped_ids` does in SQL (a property test holds 
 100,000 ids through Python for one query.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -55,6 +56,13 @@ def find_scope(corpus: Corpus, query: Query, now: datetime) -> Scope:
     count = int(np.count_nonzero(mask))
     # What takes nothing away must not cost what a mask costs at every step.
     return Scope(None if count == corpus.size else mask, count)
+
+
+def candidates_among(corpus: Corpus, scope: Scope, ids: Sequence[str]) -> list[str]:
+    """Those of the ids that are candidates, in their order."""
+    rows = corpus.rows_of(ids)
+    seen: list[int] = (rows if scope.mask is None else rows[scope.mask[rows]]).tolist()
+    return [corpus.names.ids[row] for row in seen]
 
 
 def _of_kind(corpus: Corpus, query: Query) -> BoolArray:

@@ -34,7 +34,7 @@ from reasoning_bank.retrieval.postings import FloatArray, IntArray
 from reasoning_bank.retrieval.presets import Manner, with_whole_traces
 from reasoning_bank.retrieval.ranking import Likeness, Ranking, best_first, likeness, rank, relevance_of
 from reasoning_bank.retrieval.runner import StrategyRunner
-from reasoning_bank.retrieval.scope import Scope, find_scope, is_filtered
+from reasoning_bank.retrieval.scope import Scope, candidates_among, find_scope, is_filtered
 from reasoning_bank.retrieval.scoring import Candidate, rescored
 from reasoning_bank.retrieval.selection import Selection, hidden_reason, limits_of, select
 from reasoning_bank.retrieval.strategies import (
@@ -60,6 +60,8 @@ _LONGEST_TAIL = 5_000
 _MORE_PLACES = 8
 _MOST_RANKED = 4_096
 """Places ranked at most, unless so many are asked for: a chat may say "ok, thanks" a thousand times."""
+_MOST_OF_TRACE_READ = 50
+"""Memories read of a trace that is given whole, of which some may be copies, hidden or not trusted."""
 CONTRIBUTING_PLACES = 10
 """A strategy contributed to a memory that is among so many of its own best."""
 
@@ -321,9 +323,17 @@ class Searcher:
             return selection.memories
         return with_whole_traces(
             selection.memories,
-            read_trace=lambda trace_id: memories.of_trace(connection, asked.workspace, trace_id),
+            read_trace=partial(self._of_trace, connection, ground),
+            limits=limits_of(asked.query, floor=self._options.floor),
             hidden=_hidden_from(ground),
         )
+
+    def _of_trace(self, connection: Connection, ground: Ground, trace_id: str) -> list[Memory]:
+        workspace, picture = ground.asked.workspace, ground.picture
+        ids = memories.ids_of_trace(connection, workspace, trace_id)
+        wanted = candidates_among(picture.corpus, ground.scope, ids)[:_MOST_OF_TRACE_READ]
+        found = self._workspaces.read(connection, workspace, wanted, picture=picture)
+        return [found[each] for each in wanted if each in found]
 
     def _context(self, asked: Asked, found: Sequence[RetrievedMemory]) -> str:
         return kept_block(

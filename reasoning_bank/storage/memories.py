@@ -29,6 +29,7 @@ __all__ = [
     "by_ids",
     "existing_ids",
     "genealogy",
+    "ids_of_trace",
     "insert",
     "is_live",
     "list_page",
@@ -99,6 +100,12 @@ def by_external_ids(connection: Connection, workspace: str, external_ids: Iterab
 def of_trace(connection: Connection, workspace: str, trace_id: str) -> list[Memory]:
     """All memories of a trace in the order they were stored, forgotten ones too."""
     return [row.memory for row in _read(connection, _here(workspace).where(memories.c.trace_id == trace_id))]
+
+
+def ids_of_trace(connection: Connection, workspace: str, trace_id: str) -> list[str]:
+    """The ids of `of_trace`: a trace may have thousands, of which few are read."""
+    mine = select(memories.c.id).where(memories.c.workspace == workspace, memories.c.trace_id == trace_id)
+    return list(connection.scalars(mine.order_by(memories.c.seq)))
 
 
 def list_page(

@@ -8,7 +8,10 @@ from reasoning_bank.records import MemoryItem, Query
 from tests.retrieval.bank import SmallBank, ids_of
 
 TASK = "Reindex the orders table after a bulk insert"
-FLOOD = [MemoryItem(TASK, content=f"Run REINDEX on the orders table at night {n}") for n in range(4_500)]
+FLOOD = [
+    MemoryItem(TASK, content=f"Run REINDEX on the orders table at night, not while anybody writes: {n}")
+    for n in range(4_500)
+]
 BREAD = MemoryItem("Bake sourdough bread", content="Keep the table at 24 degrees")
 
 
@@ -30,6 +33,7 @@ async def test_a_flood_is_read_once_and_not_to_its_end(bank: SmallBank, flood: l
     considered = [each.id for each in answer.explanation.considered]
     assert len(set(considered)) == len(considered) <= 4_096
     assert ids_of(answer)[0] == considered[0]
+    assert len(answer.memories) < query.k  # nothing ended it early
     # Each is looked for once; a few more times for what the best of them link to.
     assert retriever._caches.memories.get_statistics()["total_requests"] <= len(considered) + 20
 

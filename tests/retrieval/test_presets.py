@@ -4,8 +4,8 @@ from itertools import groupby
 from typing import get_args
 
 from reasoning_bank.records import Counters, Memory, MemoryItem, Preset, Query, RetrievedMemory
-from reasoning_bank.retrieval.presets import PRESETS, under_preset, with_whole_traces
-from reasoning_bank.retrieval.selection import hidden_reason
+from reasoning_bank.retrieval.presets import MOST_OF_TRACE, PRESETS, under_preset, with_whole_traces
+from reasoning_bank.retrieval.selection import Limits, hidden_reason
 from tests.retrieval.bank import SmallBank, found, ids_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -46,6 +46,7 @@ def test_a_past_task_comes_with_all_it_taught() -> None:
     whole = with_whole_traces(
         found,
         read_trace=traces.__getitem__,
+        limits=Limits(k=2, floor=0.5, per_trace=1),
         hidden=lambda memory: hidden_reason(memory, workspace="w", now=NOW),
     )
     assert [(each.memory.id, each.score) for each in whole] == [("a", 0.9), ("b", 0.9), ("c", 0.9), ("d", 0.8)]
@@ -53,7 +54,12 @@ def test_a_past_task_comes_with_all_it_taught() -> None:
 
 def test_a_failure_that_a_past_task_taught_comes_as_a_warning() -> None:
     best, failed = kept("a"), kept("b", item=MemoryItem("task", title="b", outcome="failure"))
-    whole = with_whole_traces([RetrievedMemory(best, 0.9)], read_trace=lambda _: [best, failed], hidden=lambda _: None)
+    whole = with_whole_traces(
+        [RetrievedMemory(best, 0.9)],
+        read_trace=lambda _: [best, failed],
+        limits=Limits(k=1, floor=0.5),
+        hidden=lambda _: None,
+    )
     assert whole[1].warning == "This failed before."
 
 
@@ -71,6 +77,42 @@ async def test_the_paper_preset_answers_with_all_lessons_of_the_nearest_past_tas
     two = await bank.retriever().retrieve("w", replace(query, k=2))
     assert len({each.memory.trace_id for each in two.memories}) == 2
     assert sorted(ids_of(two)[:3]) == sorted(nearest)
+
+
+async def test_what_a_past_task_brings_passes_the_filters_of_the_query(bank: SmallBank) -> None:
+    first, second, third = lessons("reindex the slow table", 3)
+    items = [
+        replace(first, tags=("sql",)),
+        replace(second, tags=("sql",), outcome="failure"),
+        replace(third, actor="Ann", domain="data"),
+        replace(first, content="Nothing of the kind", actor="Ann", trust="low", time="2024-05-01T00:00:00Z"),
+        replace(first, content="Quite another matter altogether", actor="Bob", trust="low"),
+    ]
+    ids = await bank.store("w", *items)
+    query = Query("reindex the slow table", preset="paper", min_score=0)
+    sql, failure, third_id, *low = ids
+    trusted = {sql, failure, third_id}
+    for changes, expected in [
+        ({"include_failures": False}, trusted - {failure}),
+        ({"outcome": "failure"}, {failure}),
+        ({"tags": ("sql",)}, {sql, failure}),
+        ({"domain": "Data"}, {third_id}),
+        ({"until": datetime(2025, 1, 1, tzinfo=UTC)}, {low[0]}),
+        ({"exclude_ids": (sql, third_id)}, {failure}),
+        ({"per_actor": 1}, trusted),
+    ]:
+        answered = await found(bank.retriever(), "w", replace(query, **changes))
+        assert set(answered) - set(low) == expected - set(low), changes
+        assert set(answered) <= expected | set(low), changes
+        assert len(set(answered) & set(low)) <= 1, changes
+
+
+async def test_a_past_task_of_many_turns_brings_few_and_few_are_read(bank: SmallBank) -> None:
+    ids = await bank.store("w", *[MemoryItem(f"table number {n}") for n in range(200)])
+    retriever = bank.retriever()
+    answer = await retriever.retrieve("w", Query("table number 150", preset="paper", min_score=0))
+    assert ids_of(answer) == [ids[150], *ids[: MOST_OF_TRACE - 1]]
+    assert retriever._caches.memories.get_statistics()["total_requests"] <= 100
 
 
 async def test_the_paper_preset_compares_by_cosine_alone(bank: SmallBank) -> None:

@@ -210,6 +210,7 @@ def test_memories_of_a_trace_come_in_order(database: Database) -> None:
     stored(database, memory("z"), memory("a"), memory("other", trace_id="t2"))
     found = database.read_now(lambda conn: memories.of_trace(conn, "w", "t"))
     assert [one.id for one in found] == ["z", "a"]
+    assert database.read_now(lambda conn: memories.ids_of_trace(conn, "w", "t")) == ["z", "a"]
 
 
 def test_index_rows_tell_liveness_time_and_terms(database: Database) -> None:
@@ -323,6 +324,7 @@ def test_ids_are_looked_up_and_never_searched_for(database: Database) -> None:
         memories.by_content_hash(conn, "w", ["h"])
         memories.by_external_ids(conn, "w", ["e"])
         memories.of_trace(conn, "w", "t")
+        memories.ids_of_trace(conn, "w", "t")
         memories.genealogy(conn, "w", "m1")
         list(memories.load_for_index(conn, "w", ["m1"]))
         list(embeddings.load(conn, "w", "A", ["m1"]))
