@@ -21,8 +21,9 @@ BREAD = MemoryItem("Bake sourdough bread", content="Keep the table at 24 degrees
         ([replace(each, trust="low") for each in FLOOD], Query(TASK, min_score=0)),
         (FLOOD, Query(TASK, min_score=0, per_trace=1)),
         (FLOOD, Query(TASK, min_score=0, near_duplicates=0.8)),
+        ([replace(each, trust="low") if n % 2 else each for n, each in enumerate(FLOOD)], Query(TASK, 9, per_trace=1)),
     ],
-    ids=["low trust", "one trace", "near copies"],
+    ids=["low trust", "one trace", "near copies", "half of low trust"],
 )
 async def test_a_flood_is_read_once_and_not_to_its_end(bank: SmallBank, flood: list[MemoryItem], query: Query) -> None:
     await bank.store("w", *flood, embed=False)
@@ -30,6 +31,8 @@ async def test_a_flood_is_read_once_and_not_to_its_end(bank: SmallBank, flood: l
     retriever = bank.retriever(with_model=False)
     answer = await retriever.retrieve("w", replace(query, explain=True))
     assert answer.explanation is not None
+    totals = [each.fused + sum(each.adjustments.values()) for each in answer.explanation.considered]
+    assert totals == sorted(totals, reverse=True)  # whenever each was read
     considered = [each.id for each in answer.explanation.considered]
     assert len(set(considered)) == len(considered) <= 4_096
     assert ids_of(answer)[0] == considered[0]
