@@ -414,17 +414,17 @@ def test_a_run_that_cannot_be_cut_goes_as_a_whole(compress: Callable[..., Compre
 @pytest.mark.parametrize(
     "prompt",
     [
-        PARAGRAPH * 4_000,
-        "a b\n" * 60_000,
-        "word " * 200_000,
-        ". A" * 150_000,
-        "x\n\n\n" * 20_000,
-        "```\n" * 20_000,
+        PARAGRAPH * 2_000,
+        "a b\n" * 30_000,
+        "word " * 100_000,
+        ". A" * 75_000,
+        "x\n\n\n" * 10_000,
+        "```\n" * 10_000,
     ],
     ids=["prose", "short lines", "one line", "sentences", "empty lines", "fences"],
 )
 def test_millions_of_characters_cost_linear_time(prompt: str, exact: TokenCounter) -> None:
-    """A quarter of a megabyte to two; anything quadratic would take many minutes."""
+    """Up to a megabyte; anything quadratic would take many minutes."""
     started = time.process_time()
     result = PromptCompressor(tokenizer=exact).compress(prompt)
     assert result.tokens_after <= 12_000
@@ -436,7 +436,7 @@ def test_real_prompts_of_every_kind_keep_their_words_and_their_budget(eval_data:
     import json
 
     compressor = PromptCompressor(tokenizer=exact)
-    for line in (eval_data / "prompts" / "prompts.jsonl").read_text(encoding="utf-8").splitlines()[::4]:
+    for line in (eval_data / "prompts" / "prompts.jsonl").read_text(encoding="utf-8").splitlines()[::8]:
         row = json.loads(line)
         text = row["text"]
         lossless = compressor.compress(text, ratio=1.0)
