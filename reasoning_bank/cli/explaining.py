@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 TITLE = 48
 """Characters of a title in a table."""
-_COLUMNS = ("memory", "title", "decision", "relevance", "score")
+_COLUMNS = ("memory", "title", "decision", "relevance", "fused")
 
 
 def print_explanation(bank: "OpenBank", workspace: str, explanation: Explanation) -> None:
@@ -33,8 +33,8 @@ def print_explanation(bank: "OpenBank", workspace: str, explanation: Explanation
     click.echo()
     print_table(rows, headers=(*_COLUMNS, *strategies, "moved by"))
     click.echo(
-        "score: all strategies together, and what moved it, in standard deviations of the candidates; "
-        "strategy: its place of the memory among all candidates, and its own score"
+        "fused: all strategies together and what moved it, in standard deviations of the candidates; under each "
+        "strategy: the memory's place in it, and its score there"
     )
 
 

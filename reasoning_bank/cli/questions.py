@@ -193,4 +193,9 @@ def _print_rest(found: Retrieval, *, of: str = "") -> None:
     if found.below_floor:
         click.echo(f"{of}{found.below_floor} less relevant not shown (--min-score 0 shows them)")
     if found.degraded:
-        click.echo(f"{of}searched without: {', '.join(found.degraded)} (reasoning-bank doctor says why)", err=True)
+        missing = ", ".join(found.degraded)
+        click.echo(
+            f"{of}searched without: {missing} (failed, or not ready within retrieval.deadline_ms; "
+            "`reasoning-bank doctor` checks the parts)",
+            err=True,
+        )

@@ -1,7 +1,7 @@
 """How a search is done, decided from cheap statistics: which strategies run, and which way vectors are searched."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from reasoning_bank.records import JsonValue, Stage, Strategy
@@ -59,6 +59,10 @@ class Plan:
     def runs(self, strategy: Strategy) -> bool:
         """Whether a strategy takes part."""
         return strategy not in self.skipped
+
+    def without(self, missing: Sequence[Strategy]) -> "Plan":
+        """The plan as it came out where some strategies could not take part."""
+        return replace(self, skipped={**self.skipped, **dict.fromkeys(missing, "failed, or not ready in time")})
 
     def as_json(self) -> dict[str, JsonValue]:
         """The plan for an explanation."""

@@ -152,7 +152,8 @@ class Retriever:
             return None
         with asked.watch.stage("embedding"):
             try:
-                async with asyncio.timeout(self._options.deadline_s):
+                # The wait for a model that is loading has its own bound.
+                async with asyncio.timeout(self._options.model_wait_s + self._options.deadline_s):
                     return await query_vector(
                         model,
                         asked.query.task,

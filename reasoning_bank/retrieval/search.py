@@ -199,15 +199,16 @@ class Searcher:
         with watch.stage("context"):
             context = self._context(asked, found)
         rows = [ground.picture.corpus.row_of(each.memory.id) for each in found]
+        degraded = _degraded(ground, vector, missing)
         return Retrieval(
             memories=found,
             context=context,
             below_floor=selection.below_floor,
-            degraded=_degraded(ground, vector, missing),
+            degraded=degraded,
             path=_path(ground, meaning, near),
             timings_ms=watch.finished(),
             contributors=tuple(contributors(scores_by_strategy(evidence), rows, best=CONTRIBUTING_PLACES)),
-            explanation=_explanation(judged, selection) if asked.query.explain else None,
+            explanation=_explanation(judged, selection, degraded) if asked.query.explain else None,
         )
 
     def _intent(self, asked: Asked, moment: datetime) -> Intent:
@@ -379,7 +380,7 @@ def _path(ground: Ground, meaning: Meaning | None, near: IntArray | None) -> Pat
     return "exact" if near is None else "chroma"
 
 
-def _explanation(judged: _Judged, selection: Selection) -> Explanation:
+def _explanation(judged: _Judged, selection: Selection, degraded: tuple[Strategy, ...]) -> Explanation:
     ground, found = judged.ground, scores_by_strategy(judged.evidence)
     corpus = ground.picture.corpus
     considered = tuple(
@@ -395,4 +396,4 @@ def _explanation(judged: _Judged, selection: Selection) -> Explanation:
     )
     weight = PROSE_DENSE_WEIGHT + CODE_DENSE_GAIN * judged.ranking.degree
     weights: dict[str, JsonValue] = {"code_degree": round(judged.ranking.degree, 3), "meaning": round(weight, 3)}
-    return Explanation(ground.intent.as_json(), {**ground.plan.as_json(), **weights}, considered)
+    return Explanation(ground.intent.as_json(), {**ground.plan.without(degraded).as_json(), **weights}, considered)

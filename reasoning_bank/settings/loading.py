@@ -118,7 +118,8 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
         name = ".".join(str(part) for part in problem["loc"])
         unknown = problem["type"] == "extra_forbidden"
-        lines.append(f"unknown setting {name!r}{_nearest(name)}" if unknown else f"setting {name!r}: {problem['msg']}")
+        said = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"unknown setting {name!r}{_nearest(name)}" if unknown else f"setting {name!r}: {said}")
     return "; ".join(lines)
 
 

@@ -104,7 +104,7 @@ def test_an_explanation_shows_the_plan_and_what_became_of_each_memory(run: Run) 
     assert any(line.startswith("not by temporal") for line in lines)
     header = next(line for line in lines if line.startswith("memory"))
     assert header.split() == [
-        *("memory", "title", "decision", "relevance", "score"),
+        *("memory", "title", "decision", "relevance", "fused"),
         *("semantic", "keyword", "entity", "moved", "by"),
     ]
     assert sum("chosen" in line for line in lines) == 1
