@@ -9,18 +9,19 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import cast
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import anyio.to_thread
 
 from reasoning_bank.assets import MINILM, Assets, ProgressCallback
 from reasoning_bank.background.tasks import Guarded
+from reasoning_bank.background.terms import keep_terms_current
 from reasoning_bank.background.worker import Handler, OutboxWorker
 from reasoning_bank.cache.memory import MemoryCache
 from reasoning_bank.compression.compressor import PromptCompressor
@@ -100,7 +101,12 @@ class Rooms:
     @cached_property
     def tasks(self) -> tuple[Guarded, ...]:
         """What runs as long as the bank is open."""
-        works = {"outbox": self.worker.run, "usage": self.usage.run, "token ranks": self._load_ranks}
+        works: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "outbox": self.worker.run,
+            "usage": self.usage.run,
+            "token ranks": self._load_ranks,
+            "terms": partial(keep_terms_current, self.database),
+        }
         if self.indexer is not None:
             works["vector index"] = self.indexer.run
         return tuple(Guarded(name, work) for name, work in works.items())

@@ -126,16 +126,6 @@ class BatchEmbeddingGenerator:
             vectors |= await self._embed(distinct[start : start + _SLICE], kind, lane, report)
         return np.stack([vectors[text] for text in texts])
 
-    async def embed_query(self, text: str) -> Vectors:
-        """Returns (dim,) float32, length 1, before any waiting document.
-
-        Raises:
-            ModelUnavailableError: the model is not loaded, or the generator is not running.
-            UpstreamError: a remote model failed.
-            BusyError: too many texts are waiting.
-        """
-        return (await self.generate_batch([text], kind="query"))[0]
-
     def statistics(self) -> BatchStatistics:
         """What happened so far."""
         return replace(self._statistics, waiting=len(self._waiting))

@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Text, bindparam, delete, exists, func, select
+from sqlalchemy import Connection, Text, bindparam, exists, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from reasoning_bank.records import JsonValue
@@ -174,21 +174,6 @@ def known(connection: Connection, model_id: str, content_hashes: Iterable[str]) 
         )
         found |= dict(connection.execute(statement).all())
     return found
-
-
-def drop_model(connection: Connection, model_id: str, limit: int = 1000) -> int:
-    """Removes up to `limit` vectors of a model and, with the last one, the model; how many it removed.
-
-    The active model is kept: nothing could be found by meaning without it.
-    """
-    number = _model_numbers(connection, [model_id]).get(model_id)
-    if number is None or active_model(connection) == model_id:
-        return 0
-    some = select(embeddings.c.seq).where(embeddings.c.model == number).limit(limit)
-    removed = connection.execute(delete(embeddings).where(embeddings.c.seq.in_(some))).rowcount
-    if removed < limit:
-        connection.execute(delete(embedding_models).where(embedding_models.c.number == number))
-    return removed
 
 
 def _model_numbers(connection: Connection, model_ids: Iterable[str]) -> dict[str, int]:

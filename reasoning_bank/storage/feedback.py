@@ -1,28 +1,16 @@
 """What callers said of the memories they were given."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, update
 
 from reasoning_bank.errors import NotFoundError
 from reasoning_bank.records import Counters, Verdict
 from reasoning_bank.storage import changes
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.schema import feedback, memories
-from reasoning_bank.storage.timestamps import from_micros, to_micros
-
-
-@dataclass(frozen=True, slots=True)
-class Feedback:
-    """One verdict on one memory."""
-
-    memory_id: str
-    verdict: Verdict
-    actor: str | None
-    note: str | None
-    created_at: datetime
+from reasoning_bank.storage.timestamps import to_micros
 
 
 def add(
@@ -56,11 +44,3 @@ def add(
         connection.execute(insert(feedback), [said | {"memory_id": id_} for id_ in wanted])
     changes.append(connection, workspace, wanted, "counters")
     return {id_: counters[id_] for id_ in wanted}
-
-
-def of_memory(connection: Connection, workspace: str, id_: str, limit: int = 100) -> list[Feedback]:
-    """The latest verdicts on a memory, latest first."""
-    table = feedback
-    statement = select(table).where(table.c.workspace == workspace, table.c.memory_id == id_)
-    rows = connection.execute(statement.order_by(table.c.seq.desc()).limit(limit))
-    return [Feedback(row.memory_id, row.verdict, row.actor, row.note, from_micros(row.created_at)) for row in rows]

@@ -6,7 +6,6 @@ from typing import NamedTuple
 from sqlalchemy import Connection, or_, select
 from sqlalchemy.dialects.sqlite import insert
 
-from reasoning_bank.storage import changes
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.schema import memories, memory_terms
 from reasoning_bank.storage.scope import is_searchable
@@ -59,30 +58,6 @@ def load_for_index(connection: Connection, workspace: str, ids: Sequence[str] | 
         mine = _SELECT.where(memories.c.workspace == workspace, memories.c.id.in_(some))
         rows += map(IndexRow._make, connection.execute(mine))
     yield from sorted(rows)
-
-
-def stale_terms(connection: Connection, workspace: str | None, limit: int) -> list[tuple[str, str]]:
-    """(workspace, id) of memories whose terms another version of the analyser made."""
-    statement = (
-        select(memories.c.workspace, memories.c.id)
-        .join(memory_terms, memory_terms.c.memory == memories.c.seq)
-        .where(memory_terms.c.analyser_version != ANALYSER_VERSION)
-        .order_by(memories.c.seq)
-        .limit(limit)
-    )
-    if workspace is not None:
-        statement = statement.where(memories.c.workspace == workspace)
-    return list(connection.execute(statement))
-
-
-def put_terms(connection: Connection, workspace: str, terms: dict[str, Terms]) -> None:
-    """Replaces the terms of memories by those of this version of the analyser."""
-    for some in batches(terms):
-        found = connection.execute(
-            select(memories.c.seq, memories.c.id).where(memories.c.workspace == workspace, memories.c.id.in_(some))
-        ).all()
-        write_terms(connection, [(row.seq, terms[row.id]) for row in found])
-        changes.append(connection, workspace, [row.id for row in found], "update")
 
 
 def write_terms(connection: Connection, rows: Sequence[tuple[int, Terms | bytes]]) -> None:

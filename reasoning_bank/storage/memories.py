@@ -13,7 +13,7 @@ from reasoning_bank.errors import NotFoundError
 from reasoning_bank.records import Genealogy, Memory
 from reasoning_bank.storage import changes
 from reasoning_bank.storage.batches import batches
-from reasoning_bank.storage.index_rows import IndexRow, load_for_index, put_terms, stale_terms, write_terms
+from reasoning_bank.storage.index_rows import IndexRow, load_for_index, write_terms
 from reasoning_bank.storage.memory_rows import item_values, memory_values, read_memory
 from reasoning_bank.storage.schema import embeddings, memories, memory_parents, memory_tags
 from reasoning_bank.storage.scope import is_live, scoped_ids
@@ -25,7 +25,6 @@ __all__ = [
     "Numbered",
     "add_used",
     "by_content_hash",
-    "by_external_ids",
     "by_ids",
     "existing_ids",
     "genealogy",
@@ -35,10 +34,8 @@ __all__ = [
     "list_page",
     "load_for_index",
     "of_trace",
-    "put_terms",
     "scoped_ids",
     "soft_delete",
-    "stale_terms",
     "supersede",
     "undelete",
     "update",
@@ -90,11 +87,6 @@ def by_content_hash(connection: Connection, workspace: str, hashes: Iterable[str
     """Content hash to id of the oldest live memory that has it."""
     found = _ids_by(connection, memories.c.content_hash, workspace, hashes, is_live())
     return {content_hash: ids[0] for content_hash, ids in found.items()}
-
-
-def by_external_ids(connection: Connection, workspace: str, external_ids: Iterable[str]) -> dict[str, list[str]]:
-    """External id to the ids of the memories that carry it, oldest first."""
-    return _ids_by(connection, memories.c.external_id, workspace, external_ids, memories.c.external_id.is_not(None))
 
 
 def of_trace(connection: Connection, workspace: str, trace_id: str) -> list[Memory]:

@@ -1,6 +1,6 @@
 """Traces with their complete trajectory, and the keys that make storing one twice the same as once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -114,18 +114,6 @@ def put_answer(
         connection.execute(_PUT_ANSWER, row)
     else:
         connection.execute(_PUT_ANSWER_OF_ANOTHER_CALL, row | {"body_hash": body_hash})
-
-
-def keys_of(connection: Connection, workspace: str, trace_ids: Sequence[str]) -> dict[str, list[str]]:
-    """Trace id to the idempotency keys that stand for it."""
-    table, found = idempotency_keys, dict[str, list[str]]()
-    for some in batches(trace_ids):
-        statement = select(table.c.trace_id, table.c.key).where(
-            table.c.workspace == workspace, table.c.trace_id.in_(some)
-        )
-        for trace_id, key in connection.execute(statement.order_by(table.c.key)):
-            found.setdefault(trace_id, []).append(key)
-    return found
 
 
 def _values(trace: Trace) -> dict[str, Any]:

@@ -17,12 +17,10 @@ class Workspace:
 
     Attributes:
         privacy_mode: "off", "redact" or "block" where it differs from the setting, else None.
-        generation: raised to make every cache of the workspace stale.
     """
 
     name: str
     privacy_mode: str | None
-    generation: int
     created_at: datetime
 
 
@@ -58,13 +56,6 @@ def set_privacy_mode(connection: Connection, name: str, mode: str | None) -> Non
     """Sets the privacy mode of a workspace; None goes back to the setting."""
     table = schema.workspaces
     connection.execute(update(table).where(table.c.name == name).values(privacy_mode=mode))
-
-
-def raise_generation(connection: Connection, name: str) -> int:
-    """Makes what caches hold of a workspace stale; the new generation."""
-    table = schema.workspaces
-    statement = update(table).where(table.c.name == name).values(generation=table.c.generation + 1)
-    return connection.scalar(statement.returning(table.c.generation)) or 0
 
 
 def counts(connection: Connection, workspace: str | None, *, model_id: str | None = None) -> Counts:
@@ -131,10 +122,7 @@ def _scoped(statement: Select[*tuple[Any, ...]], table: Table, workspace: str | 
 
 
 def _read(connection: Connection, statement: Select[*tuple[Any, ...]]) -> list[Workspace]:
-    return [
-        Workspace(row.name, row.privacy_mode, row.generation, from_micros(row.created_at))
-        for row in connection.execute(statement)
-    ]
+    return [Workspace(row.name, row.privacy_mode, from_micros(row.created_at)) for row in connection.execute(statement)]
 
 
 _ENSURE = insert(schema.workspaces).on_conflict_do_nothing()

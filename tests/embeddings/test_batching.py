@@ -104,7 +104,7 @@ async def test_queries_go_first_then_documents_then_background(gated: GatedEmbed
         calls = [
             asyncio.create_task(generator.generate_batch(["background 1", "background 2"], background=True)),
             asyncio.create_task(generator.generate_batch(["document 1", "document 2"])),
-            asyncio.create_task(generator.embed_query("query")),
+            asyncio.create_task(generator.generate_batch(["query"], kind="query")),
         ]
         await until(lambda: generator.statistics().waiting == 6)
         gated.gate.set()
@@ -117,7 +117,7 @@ async def test_search_waits_for_one_micro_batch_of_background_work_at_most() -> 
     async with BatchEmbeddingGenerator(embedder) as generator:
         work = asyncio.create_task(generator.generate_batch([f"text {n:04}" for n in range(2_000)], background=True))
         await until(embedder.entered.is_set)
-        query = asyncio.create_task(generator.embed_query("query"))
+        query = asyncio.create_task(generator.generate_batch(["query"], kind="query"))
         await until(lambda: generator.statistics().waiting == 1_025)
         embedder.gate.set()
         await query

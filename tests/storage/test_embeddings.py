@@ -111,16 +111,3 @@ def test_the_first_model_is_active_until_another_is_made_so(database: Database) 
     ]
     database.write_now(lambda connection: embeddings.activate(connection, "B"))
     assert database.read_now(embeddings.active_model) == "B"
-
-
-def test_an_old_model_goes_in_steps_and_the_active_one_stays(database: Database) -> None:
-    stored(database, memory("m1"), memory("m2"))
-    put(database, vector("m1"), vector("m2"), vector("m1", model="B"))
-    database.write_now(lambda connection: embeddings.activate(connection, "B"))
-
-    def drop(model: str) -> int:
-        return database.write_now(lambda connection: embeddings.drop_model(connection, model, limit=1))
-
-    assert [drop("B"), drop("A"), drop("A"), drop("A"), drop("A")] == [0, 1, 1, 0, 0]
-    assert [one.model_id for one in database.read_now(embeddings.models)] == ["B"]
-    assert [row.id for row in loaded(database, "B")] == ["m1"]

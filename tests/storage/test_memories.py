@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from reasoning_bank.errors import InputError, NotFoundError
 from reasoning_bank.records import Counters, Genealogy
-from reasoning_bank.storage import Database, changes, embeddings, feedback, memories, schema
+from reasoning_bank.storage import Database, changes, embeddings, feedback, memories, renewal, schema
 from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.fields import content_hash
 
@@ -50,7 +50,6 @@ def test_another_workspace_has_no_such_memory(database: Database) -> None:
         assert [row.id for row in memories.load_for_index(conn, "mine", ["m1", "m2"])] == ["m1"]
         assert [row.memory.id for row in memories.list_page(conn, "mine")] == ["m1"]
         assert memories.scoped_ids(conn, "mine", now=moment(), domain="web") == ["m1"]
-        assert memories.by_external_ids(conn, "mine", ["external-m2"]) == {}
 
     database.read_now(asks)
 
@@ -195,13 +194,11 @@ def test_pages_follow_the_order_of_storing(database: Database) -> None:
     assert [row.memory.id for row in live] == ["m0", "m1", "m2", "m4"]
 
 
-def test_duplicates_and_imported_rows_are_found_by_what_they_are(database: Database) -> None:
+def test_duplicates_are_found_by_what_they_are(database: Database) -> None:
     twin = replace(memory("m2"), content_hash=memory("m1").content_hash)
-    stored(database, memory("m1"), twin, memory("m3", external_id="external-m1"))
+    stored(database, memory("m1"), twin)
     hashes = [memory("m1").content_hash, "no"]
     assert database.read_now(lambda conn: memories.by_content_hash(conn, "w", hashes)) == {hashes[0]: "m1"}
-    found = database.read_now(lambda conn: memories.by_external_ids(conn, "w", ["external-m1", "no"]))
-    assert found == {"external-m1": ["m1", "m3"]}
     database.write_now(lambda conn: memories.soft_delete(conn, "w", ["m1"], moment()))
     assert database.read_now(lambda conn: memories.by_content_hash(conn, "w", hashes)) == {hashes[0]: "m2"}
 
@@ -236,17 +233,25 @@ def test_what_is_quarantined_is_no_candidate_of_any_search(database: Database) -
 
 
 def test_terms_of_an_older_analyser_are_found_and_made_anew(database: Database) -> None:
-    stored(database, memory("m1"), memory("m2"))
-    assert database.read_now(lambda conn: memories.stale_terms(conn, "w", 10)) == []
+    stored(database, memory("m1"), memory("m2"), memory("mx", "x"), memory("m4"))
+    fresh = {id_: analyse(item(id_)).packed() for id_ in ("m1", "m2", "m4")}
+
+    def outdated(after: int = 0, limit: int = 10) -> list[int]:
+        return database.read_now(lambda conn: renewal.outdated_terms(conn, after=after, limit=limit))
+
+    assert outdated() == []
     table = schema.memory_terms
     database.write_now(lambda conn: conn.execute(update(table).values(analyser_version=0, terms=b"old")))
-    stale = database.read_now(lambda conn: memories.stale_terms(conn, None, 10))
-    assert stale == [("w", "m1"), ("w", "m2")]
-    fresh = {id_: analyse(item(id_)) for _, id_ in stale}
-    database.write_now(lambda conn: memories.put_terms(conn, "w", fresh))
+    noted = log(database)
+    every = outdated()
+    assert (len(every), outdated(limit=2), outdated(after=every[1])) == (4, every[:2], every[2:])
+    newer = (table.c.memory == every[-1], {"analyser_version": 10**6, "terms": b"new"})
+    database.write_now(lambda conn: conn.execute(update(table).where(newer[0]).values(newer[1])))
+    database.write_now(lambda conn: renewal.renew_terms(conn, every))
     rows = database.read_now(lambda conn: list(memories.load_for_index(conn, "w")))
-    assert [row.terms for row in rows] == [fresh[row.id].packed() for row in rows]
-    assert log(database)[-2:] == [("m1", "update"), ("m2", "update")]
+    assert {row.id: row.terms for row in rows} == fresh | {"m4": b"new"}
+    assert outdated() == []
+    assert log(database) == noted
 
 
 def scope(database: Database, **filters: object) -> set[str] | None:
@@ -322,7 +327,6 @@ def test_ids_are_looked_up_and_never_searched_for(database: Database) -> None:
         memories.by_ids(conn, "w", ["m1"])
         memories.existing_ids(conn, "w", ["m1"])
         memories.by_content_hash(conn, "w", ["h"])
-        memories.by_external_ids(conn, "w", ["e"])
         memories.of_trace(conn, "w", "t")
         memories.ids_of_trace(conn, "w", "t")
         memories.genealogy(conn, "w", "m1")

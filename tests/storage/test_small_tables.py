@@ -1,15 +1,22 @@
 """Feedback, tokens, index states, workspaces, named values."""
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from reasoning_bank.errors import NotFoundError
 from reasoning_bank.records import Counters
-from reasoning_bank.storage import Database, changes, facts, feedback, index_state, memories, tokens, workspaces
+from reasoning_bank.storage import Database, changes, facts, feedback, index_state, memories, schema, tokens, workspaces
 from reasoning_bank.storage.index_state import IndexState
 from reasoning_bank.storage.workspaces import Counts
 
 from .samples import memory, moment, stored
+
+
+def said(database: Database, id_: str) -> list[tuple[str, str, str]]:
+    """(verdict, note, actor) of a memory, in the order they were said."""
+    table = schema.feedback
+    statement = select(table.c.verdict, table.c.note, table.c.actor).where(table.c.memory_id == id_)
+    return database.read_now(lambda conn: [(*row,) for row in conn.execute(statement.order_by(table.c.seq))])
 
 
 def test_verdicts_are_counted_kept_and_noted(database: Database) -> None:
@@ -23,12 +30,7 @@ def test_verdicts_are_counted_kept_and_noted(database: Database) -> None:
     assert rate("helped", "m2", "m1", "m2") == {"m2": Counters(1, 3, 3, 4), "m1": Counters(1, 3, 3, 4)}
     assert rate("misled", "m1") == {"m1": Counters(1, 3, 4, 4)}
     assert rate("ignored", "m1") == {"m1": Counters(1, 3, 4, 5)}
-    said = database.read_now(lambda conn: feedback.of_memory(conn, "w", "m1"))
-    assert [(one.verdict, one.note, one.actor, one.created_at) for one in said] == [
-        ("ignored", "why", "agent", moment(2)),
-        ("misled", "why", "agent", moment(2)),
-        ("helped", "why", "agent", moment(2)),
-    ]
+    assert said(database, "m1") == [(verdict, "why", "agent") for verdict in ("helped", "misled", "ignored")]
     assert database.read_now(lambda conn: changes.since(conn, "w", 2))[-1].op == "counters"
 
 
@@ -39,7 +41,7 @@ def test_a_verdict_on_an_unknown_memory_counts_nothing(database: Database) -> No
         database.write_now(lambda conn: feedback.add(conn, "w", ["m1", "no", "m2", "theirs"], "helped", now=moment()))
     found = database.read_now(lambda conn: memories.by_ids(conn, "w", ["m1"]))
     assert found["m1"].counters == memory().counters
-    assert database.read_now(lambda conn: feedback.of_memory(conn, "w", "m1")) == []
+    assert said(database, "m1") == []
 
 
 def test_a_token_opens_its_workspace_until_it_expires_or_is_revoked(database: Database) -> None:
@@ -99,7 +101,7 @@ def test_workspaces_are_made_once_and_count_what_they_hold(database: Database) -
 
     def asks(connection: Connection) -> None:
         assert [one.name for one in workspaces.listing(connection)] == ["w", "x"]
-        assert workspaces.find(connection, "w") == workspaces.Workspace("w", None, 0, moment())
+        assert workspaces.find(connection, "w") == workspaces.Workspace("w", None, moment())
         assert workspaces.find(connection, "no") is None
         assert workspaces.counts(connection, "w") == Counts(1, 1, 1, 1, 0, 2)
         assert workspaces.counts(connection, None, model_id="A") == Counts(2, 2, 1, 1, 0, 3)
@@ -108,11 +110,10 @@ def test_workspaces_are_made_once_and_count_what_they_hold(database: Database) -
     database.read_now(asks)
 
 
-def test_privacy_mode_and_generation_belong_to_the_workspace(database: Database) -> None:
+def test_the_privacy_mode_belongs_to_the_workspace(database: Database) -> None:
     stored(database, memory("m1"))
     database.write_now(lambda conn: workspaces.set_privacy_mode(conn, "w", "block"))
-    assert database.write_now(lambda conn: workspaces.raise_generation(conn, "w")) == 1
-    assert database.read_now(lambda conn: workspaces.find(conn, "w")) == workspaces.Workspace("w", "block", 1, moment())
+    assert database.read_now(lambda conn: workspaces.find(conn, "w")) == workspaces.Workspace("w", "block", moment())
 
 
 def test_completions_begin_with_the_prefix_and_stay_in_the_workspace(database: Database) -> None:
