@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 
 from reasoning_bank import diagnosis, reports
+from reasoning_bank.background.tasks import Guarded
 from reasoning_bank.compression.results import Compression, CompressionOptions
 from reasoning_bank.compression.threaded import Report
 from reasoning_bank.diagnosis import Check
@@ -65,13 +66,15 @@ class ReasoningBank:
     Args:
         settings: where the bank is and how it works.
         clock: time, ids and chance; tests pass their own.
+        warm: a workspace that is read into memory after opening, in the background, for whoever will search it.
     """
 
-    def __init__(self, settings: Settings, *, clock: Clockwork | None = None) -> None:
+    def __init__(self, settings: Settings, *, clock: Clockwork | None = None, warm: str | None = None) -> None:
         self.settings = settings
         self.monitor = PerformanceMonitor()
         self._contributions = Contributions(self.monitor.count)
         self._clock = clock or clockwork()
+        self._warm = warm
         self._stack = AsyncExitStack()
         self._opened: Rooms | None = None
 
@@ -84,6 +87,9 @@ class ReasoningBank:
         """
         async with AsyncExitStack() as opening:
             self._opened = await open_rooms(self.settings, self._clock, opening)
+            if self._warm is not None:
+                warm = partial(self._opened.retriever.warm, self._warm)
+                await opening.enter_async_context(Guarded("warm-up", warm))
             self._stack = opening.pop_all()
         return self
 

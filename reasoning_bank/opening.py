@@ -225,6 +225,7 @@ def _retriever(
             zone=ZoneInfo(settings.retrieval.time_zone),
             weights=scoring_weights(settings),
             without=frozenset(settings.retrieval.without),
+            workspaces=settings.cache.workspaces,
         ),
     )
 

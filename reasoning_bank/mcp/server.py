@@ -39,16 +39,20 @@ def create_server(settings: Settings | None = None) -> MCPServer[BankOpening]:
     """
     settings = settings or load_settings()
     own = resolve_workspace(settings.workspace, project=project_directory(), directory=Path.cwd())
-    return build_server(open_configured_bank(settings), settings, own_workspace=own.name)
+    return build_server(open_configured_bank(settings, warm=own.name), settings, own_workspace=own.name)
 
 
-def open_configured_bank(settings: Settings) -> OpenBank:
-    """Returns a function that imports the bank and everything below it, to be called in a worker thread."""
+def open_configured_bank(settings: Settings, *, warm: str | None = None) -> OpenBank:
+    """Returns a function that imports the bank and everything below it, to be called in a worker thread.
+
+    Args:
+        warm: a workspace to read into memory once the bank is open.
+    """
 
     def open_bank() -> Any:
         from reasoning_bank.bank import ReasoningBank  # noqa: PLC0415 -- numpy, SQLAlchemy: seconds the handshake has not
 
-        return ReasoningBank(settings)
+        return ReasoningBank(settings, warm=warm)
 
     return open_bank
 

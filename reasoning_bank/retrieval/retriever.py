@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+from sqlalchemy import Connection
+
 from reasoning_bank.cache.flight import SingleFlight
 from reasoning_bank.cache.memory import CacheKey
 from reasoning_bank.errors import InputError
@@ -24,6 +26,7 @@ from reasoning_bank.retrieval.search import Asked, Ground, Searcher
 from reasoning_bank.retrieval.timing import Stopwatch
 from reasoning_bank.retrieval.workspaces import Picture, VectorSpace, Workspaces
 from reasoning_bank.storage.database import Database
+from reasoning_bank.text.dates import time_ranges
 from reasoning_bank.vectors.index import Candidates, VectorIndex
 
 MOST_EXCLUDED = 1_000
@@ -61,6 +64,7 @@ class Retriever:
         self._index = index
         self._caches = caches
         self._options = options or RetrievalOptions()
+        self._now = now
         self._count_tokens = count_tokens
         self._runner = StrategyRunner(deadline_s=self._options.deadline_s)
         self._workspaces = Workspaces(database, memory_cache=caches.memories, kept=self._options.workspaces)
@@ -98,9 +102,14 @@ class Retriever:
             return await self.retrieve(workspace, query)
 
     async def warm(self, workspace: str) -> None:
-        """Read a workspace's index into memory, so that its first search is as fast as the next."""
+        """Read a workspace's index, and what reads dates, into memory: its first search is then as fast as the next."""
         space = self._space()
-        await self._database.read(lambda connection: self._workspaces.current(connection, workspace, space))
+
+        def load(connection: Connection) -> None:
+            self._workspaces.current(connection, workspace, space)
+            time_ranges("today", now=self._now(), zone=self._options.zone)
+
+        await self._database.read(load)
 
     def _answered(self, workspace: str, query: Query, picture: Picture) -> Retrieval | None:
         """The answer of an equal query since which nothing in the workspace changed, if it is kept."""

@@ -133,6 +133,9 @@ class CacheSettings(Group):
     contexts_ttl_s: float = Field(
         default=3_600.0, gt=0, le=604_800, description="Lifetime of a kept context block (seconds)."
     )
+    workspaces: int = Field(
+        default=64, ge=1, le=10_000, description="Workspaces whose search index is kept in memory (workspaces)."
+    )
 
 
 class RetrievalSettings(Group):

@@ -132,6 +132,22 @@ async def test_a_block_is_made_once_for_the_same_memories_of_a_workspace(three: 
     assert kept.get_statistics()["misses"] == after["misses"] + 1
 
 
+async def test_a_bank_may_read_a_workspace_before_anyone_searches_it(settings: Settings) -> None:
+    async with ReasoningBank(settings) as bank:
+        await stored(bank, "ops", lesson("Rotate the database password"))
+    async with ReasoningBank(settings, warm="ops") as bank, asyncio.timeout(60):
+        while bank.rooms.retriever._workspaces.latest("ops") is None:  # noqa: ASYNC110 -- it announces nothing
+            await asyncio.sleep(0.01)
+
+
+async def test_how_many_workspaces_stay_in_memory_is_a_setting(settings: Settings) -> None:
+    few = settings.model_copy(update={"cache": settings.cache.model_copy(update={"workspaces": 1})})
+    async with ReasoningBank(few) as bank:
+        for name in ("ops", "web"):
+            await bank.retrieve(name, QUERY)
+        assert [bank.rooms.retriever._workspaces.latest(name) is None for name in ("ops", "web")] == [True, False]
+
+
 class Text(str):
     """A text that says when nobody holds it any more."""
 

@@ -10,6 +10,8 @@ from mcp import Client
 
 from reasoning_bank.errors import BusyError, StorageError
 from reasoning_bank.mcp.opening import BankOpening
+from reasoning_bank.mcp.server import open_configured_bank
+from reasoning_bank.settings import Settings
 from tests.mcp.standin import StandInBank
 
 
@@ -112,3 +114,10 @@ async def test_a_tool_says_what_to_do_about_a_bank_that_cannot_be_opened(
         assert result.is_error
         assert "data directory is read-only" in getattr(result.content[0], "text", "")
         assert not (await client.call_tool("retrieve_memory", {"task": "x"})).is_error
+
+
+async def test_the_own_workspace_of_a_server_is_read_once_the_bank_is_open(settings: Settings) -> None:
+    async with BankOpening(open_configured_bank(settings, warm="own"), idle_s=60) as opening:
+        retriever = (await opening.bank()).rooms.retriever
+        await until(lambda: retriever._workspaces.latest("own") is not None)
+        assert retriever._workspaces.latest("other") is None
