@@ -22,7 +22,7 @@ CHANCE = 0.07
 """The largest of n chance cosines grows by the square root of ln n; their standard deviation is about .05."""
 LEADERS = 10
 """Best memories whose shared words tell whether the bank knows the subject."""
-EVEN_ODDS = 0.36
+EVEN_ODDS = 0.375
 STEEPNESS = 25.0
 # The same for memories, or queries, without a vector, in shared words alone.
 _WORDS_AHEAD = 0.35
