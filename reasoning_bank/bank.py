@@ -267,10 +267,15 @@ class ReasoningBank:
         """How many tokens a text takes; see `settings.compression.tokenizer`."""
         return self.rooms.count_tokens(text)
 
-    def context_block(self, workspace: str, found: Sequence[RetrievedMemory], *, token_budget: int) -> str:
-        """Retrieved memories as a block ready to read, in at most `token_budget` tokens (0 for no limit)."""
+    def context_block(
+        self, workspace: str, found: Sequence[RetrievedMemory], *, token_budget: int, query: str = ""
+    ) -> str:
+        """Retrieved memories as a block ready to read, in at most `token_budget` tokens (0 for no limit).
+
+        Of a memory too long for its share, what has to do with the query is kept; without one, its beginning.
+        """
         contexts = self.rooms.caches.contexts
-        return kept_block(contexts, workspace, found, budget=token_budget, count_tokens=self.count_tokens)
+        return kept_block(contexts, workspace, found, budget=token_budget, query=query, count_tokens=self.count_tokens)
 
     async def complete(
         self, kind: Literal["workspace", "tag", "domain", "memory", "trace"], prefix: str, workspace: str

@@ -19,6 +19,7 @@ def kept_block(
     budget: int,
     count_tokens: Callable[[str], int],
     detail: Detail = "full",
+    query: str = "",
 ) -> str:
     """`context_block`, made once for the same memories as they are now.
 
@@ -26,10 +27,10 @@ def kept_block(
         cache: formatted blocks by (workspace, what they hold, the tokenizer's count of a known text).
     """
     # In the first second tokens are estimated; what was cut by an estimate is not given once they are counted.
-    key = (workspace, block_key(found, budget=budget, detail=detail), count_tokens(PREAMBLE))
+    key = (workspace, block_key(found, budget=budget, detail=detail, query=query), count_tokens(PREAMBLE))
     block = cache.get(key)
     if block is None:
-        block = context_block(found, budget=budget, detail=detail, count_tokens=count_tokens)
+        block = context_block(found, budget=budget, detail=detail, query=query, count_tokens=count_tokens)
         if len(block) <= LONGEST_KEPT:
             cache.put(key, block)
     return block

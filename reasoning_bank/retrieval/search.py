@@ -343,6 +343,7 @@ class Searcher:
             found,
             budget=asked.query.token_budget,
             detail=asked.query.detail,
+            query=asked.query.task,
             count_tokens=self._count_tokens,
         )
 

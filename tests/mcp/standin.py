@@ -88,7 +88,9 @@ class StandInBank:
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 
-    def context_block(self, workspace: str, found: Sequence[RetrievedMemory], *, token_budget: int) -> str:
+    def context_block(
+        self, workspace: str, found: Sequence[RetrievedMemory], *, token_budget: int, query: str = ""
+    ) -> str:
         return "\n".join(f"{hit.memory.item.title}: {hit.memory.item.content}" for hit in found)[: token_budget * 8]
 
     def add(self, item: MemoryItem, *, workspace: str = "default", id: str | None = None) -> Memory:

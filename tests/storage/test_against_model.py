@@ -34,7 +34,7 @@ class Bank(RuleBasedStateMachine):
         self.model: dict[Key, Memory] = {}
         self.embedded: set[Key] = set()
         self.tick = 0
-        self.followed: dict[Key, tuple[object, ...]] = {}
+        self.followed: dict[Key, tuple[Memory, bool]] = {}
         self.seen = dict.fromkeys(WORKSPACES, 0)
         self.first, self.second = self._opened(), self._opened()
 

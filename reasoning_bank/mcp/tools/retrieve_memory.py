@@ -117,7 +117,7 @@ def _within_budget(call: Call, workspace: str, retrieval: Retrieval, query: Quer
     if full:
         answer = answer.model_copy(update={"memories": _with_contents(answer, found, room if limited else 0, count)})
     if limited and count(retrieval.context) > room:
-        answer = answer.model_copy(update={"context": _context(call.bank, workspace, found, room)})
+        answer = answer.model_copy(update={"context": _context(call.bank, workspace, found, room, query.task)})
     return answer
 
 
@@ -161,8 +161,9 @@ def _timings(stages: Mapping[str, float], *, all_stages: bool) -> dict[str, floa
     }
 
 
-def _context(bank: "ReasoningBank", workspace: str, found: Sequence[RetrievedMemory], tokens: int) -> str:
-    return bank.context_block(workspace, found[: max(tokens // FEWEST_TOKENS_EACH, 1)], token_budget=tokens)
+def _context(bank: "ReasoningBank", workspace: str, found: Sequence[RetrievedMemory], tokens: int, task: str) -> str:
+    some = found[: max(tokens // FEWEST_TOKENS_EACH, 1)]
+    return bank.context_block(workspace, some, token_budget=tokens, query=task)
 
 
 def _prose(answer: RetrieveAnswer) -> str:
