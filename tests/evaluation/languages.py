@@ -234,7 +234,6 @@ async def recall(
         for (language, pair), right in zip(pairs, ids, strict=True):
             answer = await found(retriever, "w", Query(pair.question, k=LOOKED_AT, min_score=floor))
             places[language].append(answer.index(right) if right in answer else LOOKED_AT)
-        retriever.close()
     return {language: _recall(some) for language, some in places.items()}
 
 
