@@ -106,7 +106,9 @@ def destroy_index(
     """Fill a bank, destroy its Chroma directory in several ways while one server runs, and keep asking."""
     bank = directory / "bank"
     ledger = Ledger(seed)
-    chroma = {"REASONING_BANK_VECTORS__SEARCH": "chroma", **(environment or {})}
+    # An answer that is kept asks no index, and would hide what is destroyed.
+    chroma = {"REASONING_BANK_VECTORS__SEARCH": "chroma", "REASONING_BANK_CACHE__ANSWERS_SIZE": "0"}
+    chroma |= environment or {}
     server = StdioServer(bank, stderr=directory / "stderr.log", environment=chroma)
     watch = _Watch(server)
     rebuilt: dict[str, float] = {}
