@@ -1,5 +1,6 @@
 """The worker that takes queued work from the outbox, under lease, and calls its handler."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -167,22 +168,27 @@ class OutboxWorker:
     async def _handle(self, kind: str, rows: Sequence[OutboxRow]) -> None:
         mine = self._statistics[kind]
         mine.batches += 1
-        try:
-            await self._handlers[kind](rows)
-        except Exception as error:
-            # The task's border: an error is noted in the outbox, and the work is done again later or given up.
-            mine.last_error = str(error)
-            wait_s = _wait_s(error)
-            if wait_s is not None:
-                await self._postpone(rows, str(error), wait_s)
-                mine.postponed += len(rows)
-            else:
-                logger.warning("Background work %s failed for %d rows", kind, len(rows), exc_info=error)
-                mine.dead += await self._fail(rows, f"{type(error).__name__}: {error}")
-                mine.failed += len(rows)
+        # An error is noted in the outbox, and the work is done again later or given up; a cancellation goes on.
+        (error,) = await asyncio.gather(self._handlers[kind](rows), return_exceptions=True)
+        if isinstance(error, Exception):
+            await self._note(kind, rows, error)
+        elif error is not None:
+            raise error
         else:
             mine.done += await self._database.write(lambda conn: outbox.finish(conn, self._owner, _seqs(rows)))
             self._held.difference_update(_seqs(rows))
+
+    async def _note(self, kind: str, rows: Sequence[OutboxRow], error: Exception) -> None:
+        mine = self._statistics[kind]
+        mine.last_error = str(error)
+        wait_s = _wait_s(error)
+        if wait_s is not None:
+            await self._postpone(rows, str(error), wait_s)
+            mine.postponed += len(rows)
+        else:
+            logger.warning("Background work %s failed for %d rows", kind, len(rows), exc_info=error)
+            mine.dead += await self._fail(rows, f"{type(error).__name__}: {error}")
+            mine.failed += len(rows)
 
     async def _fail(self, rows: Sequence[OutboxRow], error: str) -> int:
         now = self._now()
