@@ -37,11 +37,25 @@ class UpstreamError(ReasoningBankError):
 
     Attributes:
         retry_after_s: seconds after which a retry may help, or None when unknown.
+        status: HTTP status of the last answer, or None when there was none. 400 and 422 are about the request itself.
+        partial: text that had come before an answer broke off.
+        attempts: HTTP requests made.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        status: int | None = None,
+        partial: str = "",
+        attempts: int = 0,
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.status = status
+        self.partial = partial
+        self.attempts = attempts
 
 
 class BusyError(ReasoningBankError):

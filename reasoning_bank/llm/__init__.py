@@ -1,0 +1,1 @@
+"""Language models: one pooled HTTP client, one file per wire format, and the facade that everything else asks."""
