@@ -66,6 +66,7 @@ class MemoryItem:
         position: place in that session, from 0, or None when order is unknown.
         actor: who said or did it.
         time: when it happened, as the source said it.
+        made_by: what distilled it, with its version, such as "rules/2" or "llm:MODEL distil/1"; None where unknown.
         metadata: stored and exported, never indexed.
     """
 
@@ -88,6 +89,7 @@ class MemoryItem:
     parents: tuple[str, ...] = ()
     valid_from: datetime | None = None
     valid_to: datetime | None = None
+    made_by: str | None = None
     metadata: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
 
 
@@ -109,6 +111,7 @@ class Memory:
         superseded_by: id of the memory that replaced it, or None while it holds.
         deleted_at: when it was forgotten (undo is possible), or None.
         content_hash: sha256 hex of what is embedded and indexed.
+        quarantined_for: why it is kept but never found, or None.
     """
 
     id: str
@@ -121,6 +124,37 @@ class Memory:
     content_hash: str
     superseded_by: str | None = None
     deleted_at: datetime | None = None
+    quarantined_for: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """By what way words came into the bank; written once, so that all of one source can be found and purged.
+
+    Attributes:
+        kind: the door; unknown for what an older release stored.
+        client: name and version of the MCP client, as it introduced itself.
+        token: id of the access token it came with.
+    """
+
+    kind: Literal["mcp", "library", "import", "capture", "unknown"] = "library"
+    client: str | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How a task ended, as judged by someone else than the assistant.
+
+    Attributes:
+        confidence: 0..1; the share of such judgements that hold, as measured.
+        by: who judged, with version: "rules/1", "template:NAME", "llm:MODEL judge/1".
+    """
+
+    outcome: Outcome
+    reason: str
+    confidence: float
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +182,7 @@ class Trace:
     report: NewTrace
     created_at: datetime
     content_hash: str
+    source: Source = Source()
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,8 @@ def item_values(memory: Memory) -> dict[str, Any]:
         "updated_at": to_micros(memory.updated_at),
         "content_hash": memory.content_hash,
         "superseded_by": memory.superseded_by,
+        "made_by": item.made_by,
+        "quarantined_for": memory.quarantined_for,
         "tags": dumped(item.tags or None),
         "parents": dumped(item.parents or None),
         "error_context": dumped(_error_context_values(item.error_context)),
@@ -81,6 +83,7 @@ def read_memory(row: Row[*tuple[Any, ...]]) -> Memory:
         content_hash=row.content_hash,
         superseded_by=row.superseded_by,
         deleted_at=from_micros_or_none(row.deleted_at),
+        quarantined_for=row.quarantined_for,
     )
 
 
@@ -130,6 +133,7 @@ def _read_item(row: Row[*tuple[Any, ...]]) -> MemoryItem:
         parents=loaded_words(row.parents),
         valid_from=from_micros_or_none(row.valid_from),
         valid_to=from_micros_or_none(row.valid_to),
+        made_by=row.made_by,
         metadata=loaded_mapping(row.metadata),
     )
 

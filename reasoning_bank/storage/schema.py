@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """Migrations are named by ascending four-digit numbers: a greater one than ours was written by a newer program."""
 
 APPLICATION_ID = 0x52424E4B
@@ -70,6 +70,9 @@ traces = Table(
     Column("metadata", Text),
     Column("task", Text, nullable=False),
     Column("trajectory", Text),
+    Column("source_kind", Text),
+    Column("source_client", Text),
+    Column("source_token", Text),
     UniqueConstraint("workspace", "id"),
 )
 
@@ -112,6 +115,8 @@ memories = Table(
     Column("description", Text, nullable=False),
     Column("text", Text, nullable=False),
     Column("content", Text, nullable=False),
+    Column("made_by", Text),
+    Column("quarantined_for", Text),
     UniqueConstraint("workspace", "id"),
     ForeignKeyConstraint(["workspace", "trace_id"], ["traces.workspace", "traces.id"]),
     Index("ix_memories_workspace_trace_id", "workspace", "trace_id"),
@@ -153,6 +158,26 @@ memory_parents = Table(
     Column("parent_id", Text, primary_key=True),
     Column("memory", Integer, ForeignKey("memories.seq", ondelete="CASCADE"), primary_key=True),
     Index("ix_memory_parents_memory", "memory"),
+    sqlite_with_rowid=False,
+)
+
+memory_sources = Table(
+    "memory_sources",  # further traces that taught the same: the first one is in memories.trace_id
+    metadata,
+    Column("memory", Integer, ForeignKey("memories.seq", ondelete="CASCADE"), primary_key=True),
+    Column("trace_id", Text, primary_key=True),
+    Column("created_at", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+memory_contradictions = Table(
+    "memory_contradictions",  # pairs that cannot both hold, each written once, the earlier memory first
+    metadata,
+    Column("memory", Integer, ForeignKey("memories.seq", ondelete="CASCADE"), primary_key=True),
+    Column("other", Integer, ForeignKey("memories.seq", ondelete="CASCADE"), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Index("ix_memory_contradictions_other", "other"),
     sqlite_with_rowid=False,
 )
 
@@ -243,6 +268,48 @@ feedback = Table(
     Column("note", Text),
     Column("created_at", Integer, nullable=False),
     Index("ix_feedback_workspace_memory_id", "workspace", "memory_id"),
+)
+
+judgements = Table(
+    "judgements",  # how a trace ended, where the assistant did not say
+    metadata,
+    Column("workspace", Text, primary_key=True),
+    Column("trace_id", Text, primary_key=True),
+    Column("outcome", Text, nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("judged_by", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+rejections = Table(
+    "rejections",  # what the gate refused: enough to see why, never the text itself
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("trace_id", Text),
+    Column("made_by", Text),
+    Column("created_at", Integer, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("ix_rejections_workspace_trace_id", "workspace", "trace_id"),
+)
+
+llm_usage = Table(
+    "llm_usage",  # what was asked of language models, per UTC day: budgets count over all processes
+    metadata,
+    Column("day", Text, primary_key=True),
+    Column("workspace", Text, primary_key=True),
+    Column("purpose", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("calls", Integer, nullable=False, server_default=text("0")),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("from_cache", Integer, nullable=False, server_default=text("0")),
+    Column("from_templates", Integer, nullable=False, server_default=text("0")),
+    Column("input_tokens", Integer, nullable=False, server_default=text("0")),
+    Column("cached_tokens", Integer, nullable=False, server_default=text("0")),
+    Column("output_tokens", Integer, nullable=False, server_default=text("0")),
+    Column("cost_micros", Integer, nullable=False, server_default=text("0")),
 )
 
 tokens = Table(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, select, update
 from sqlalchemy import insert as insert_into
 from sqlalchemy.dialects.sqlite import insert as insert_unless
 
-from reasoning_bank.records import JsonValue, NewTrace, Trace
+from reasoning_bank.records import JsonValue, NewTrace, Source, Trace
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.memory_rows import dumped, loaded, loaded_mapping, loaded_time, loaded_words
 from reasoning_bank.storage.schema import idempotency_keys, traces
@@ -133,6 +133,9 @@ def _values(trace: Trace) -> dict[str, Any]:
         "metadata": dumped(dict(report.metadata) or None),
         "task": report.task,
         "trajectory": dumped(report.trajectory),
+        "source_kind": trace.source.kind,
+        "source_client": trace.source.client,
+        "source_token": trace.source.token,
     }
 
 
@@ -149,7 +152,8 @@ def _read(row: Row[*tuple[Any, ...]]) -> Trace:
         time=loaded_time(row.time),
         metadata=loaded_mapping(row.metadata),
     )
-    return Trace(row.id, row.workspace, report, from_micros(row.created_at), row.content_hash)
+    source = Source(row.source_kind or "unknown", row.source_client, row.source_token)
+    return Trace(row.id, row.workspace, report, from_micros(row.created_at), row.content_hash, source)
 
 
 _BY_IDS = select(traces).where(
