@@ -8,7 +8,7 @@ from typing import Literal, cast, get_args
 from sqlalchemy import Connection
 
 from reasoning_bank.errors import ModelUnavailableError, NotFoundError, StorageError
-from reasoning_bank.learning.recording import EMBED
+from reasoning_bank.learning.work import EMBED
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.opening import Rooms
 from reasoning_bank.records import Genealogy, JsonValue, Memory, MemoryDetail, Strategy, Trace

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from reasoning_bank.errors import InputError, NotFoundError
 from reasoning_bank.learning.admission import Limits, admitted_item
 from reasoning_bank.learning.distil import found_by
-from reasoning_bank.learning.recording import EMBED
+from reasoning_bank.learning.work import EMBED
 from reasoning_bank.privacy.redaction import Redactor
 from reasoning_bank.records import ErrorContext, JsonValue, Memory, MemoryItem
 from reasoning_bank.storage import memories, outbox, traces

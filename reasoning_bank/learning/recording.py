@@ -18,6 +18,7 @@ from reasoning_bank.learning.admission import Limits, admitted_item, admitted_tr
 from reasoning_bank.learning.distil import distil, found_by
 from reasoning_bank.learning.gate import refusal
 from reasoning_bank.learning.request import distil_request
+from reasoning_bank.learning.work import CONSOLIDATE, EMBED, promise
 from reasoning_bank.privacy.redaction import Redactor
 from reasoning_bank.records import (
     Counters,
@@ -31,15 +32,13 @@ from reasoning_bank.records import (
     StoreResult,
     Trace,
 )
-from reasoning_bank.storage import memories, outbox, traces, workspaces
+from reasoning_bank.storage import memories, traces, workspaces
 from reasoning_bank.storage.database import Database
 from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.fields import content_hash
 
 MAX_DRAFTS = 5
 """Memories an assistant may distil from one trace (ReasoningBank keeps at most 3, at most 5 from several trials)."""
-EMBED = "embed"
-"""Kind of the outbox rows that ask for vectors; payload {"ids": [memory id, …]}."""
 
 Distillation = Literal["client", "rules", "none"]
 
@@ -71,6 +70,7 @@ class TraceRecorder:
     Args:
         redactor: gives the redactor of a workspace (its own privacy mode, else the default).
         new_id: makes an unguessable id with the given prefix.
+        consolidates: somebody looks for what new memories repeat or contradict.
     """
 
     def __init__(
@@ -81,12 +81,14 @@ class TraceRecorder:
         limits: Limits,
         now: Callable[[], datetime],
         new_id: Callable[[str], str],
+        consolidates: bool = False,
     ) -> None:
         self._database = database
         self._redactor = redactor
         self._limits = limits
         self._now = now
         self._new_id = new_id
+        self._consolidates = consolidates
 
     def record(
         self,
@@ -213,6 +215,9 @@ class TraceRecorder:
         fresh = {digest: self._memory(call, trace_id, digest) for digest in call.items if digest not in known}
         terms = [call.items[digest].terms for digest in fresh]
         _insert(connection, call.workspace, list(fresh.values()), terms, self._now())
+        if self._consolidates:
+            ids = [memory.id for memory in fresh.values()]
+            promise(connection, call.workspace, CONSOLIDATE, ids, now=self._now())
         merged = [
             StoredMemory(known[digest], "merged", prepared.item.title, "identical to a memory the bank already has")
             for digest, prepared in call.items.items()
@@ -293,8 +298,7 @@ def _insert(
     if not fresh:
         return
     memories.insert(connection, fresh, terms)
-    live = [memory.id for memory in fresh if memory.deleted_at is None]
-    outbox.enqueue(connection, workspace, EMBED, {"ids": list[JsonValue](live)}, now=now)
+    promise(connection, workspace, EMBED, [memory.id for memory in fresh if memory.deleted_at is None], now=now)
 
 
 def _imported(memory: ImportedMemory, workspace: str, trace_id: str, now: datetime) -> Memory:

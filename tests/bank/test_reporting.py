@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, update
 
 from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.errors import InputError, ModelUnavailableError, NotFoundError, StorageError
-from reasoning_bank.learning.recording import EMBED
+from reasoning_bank.learning.work import EMBED
 from reasoning_bank.opening import clockwork
 from reasoning_bank.records import MemoryItem, NewTrace, Preset, Query
 from reasoning_bank.settings import Settings
