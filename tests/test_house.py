@@ -28,7 +28,7 @@ CROSSINGS = {
     "embeddings/loading.py",
     "mcp/connection.py",
     "mcp/opening.py",
-    "opening.py",
+    "opening/rooms.py",
     "storage/database.py",
     "vectors/chroma.py",
     "vectors/indexer.py",

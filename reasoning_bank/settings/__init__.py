@@ -1,7 +1,7 @@
 """The one place where configuration is read: arguments, environment, a TOML file, defaults.
 
 Precedence: argument > `REASONING_BANK_*` > TOML file > default. Groups nest with two underscores in the
-environment (`REASONING_BANK_CACHE__MEMORIES_SIZE`) and are tables in TOML (`[cache]`). Only `opening.py`, `bank.py`,
+environment (`REASONING_BANK_CACHE__MEMORIES_SIZE`) and are tables in TOML (`[cache]`). Only `opening/`, `bank.py`,
 `mcp/` and `cli/` see Settings; every other room takes plain keyword arguments. Only `loading.py` reads the environment.
 """
 

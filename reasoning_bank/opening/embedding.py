@@ -1,0 +1,59 @@
+"""The embedding model, and the background work that uses it, from the settings."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
+
+from reasoning_bank.assets import MINILM, Assets, ProgressCallback
+from reasoning_bank.background.worker import Handler
+from reasoning_bank.embeddings.backends import EmbedderChoice, open_embedder
+from reasoning_bank.embeddings.switch import ModelSwitch, RunningModel
+from reasoning_bank.errors import ModelUnavailableError
+from reasoning_bank.settings import Settings
+from reasoning_bank.storage.outbox import OutboxRow
+from reasoning_bank.vectors.indexer import Indexer
+
+MODEL_WAIT_S: Final = 5.0
+"""Longest wait of background work for a model that is loading; then it is put back, for whoever has one."""
+
+
+def embedder_choice(settings: Settings) -> EmbedderChoice:
+    """What the settings say about embedding."""
+    chosen = settings.embeddings
+    return EmbedderChoice(
+        backend=chosen.backend,
+        model=chosen.model,
+        precision=chosen.precision,
+        threads=chosen.threads,
+        device=chosen.device,
+        base_url=chosen.base_url,
+        api_key=chosen.api_key.get_secret_value() if chosen.api_key else None,
+        allow_download=settings.assets.allow_download,
+    )
+
+
+def configured_model(settings: Settings, assets: Assets) -> RunningModel:
+    """The configured model, not loaded; entered, it loads in the background, fetching what is missing if it may."""
+    chosen = settings.embeddings
+
+    def obtain(progress: ProgressCallback) -> object:
+        return assets.install([MINILM], progress=progress)
+
+    may_fetch = chosen.backend == "onnx" and settings.assets.allow_download
+    embedder = open_embedder(embedder_choice(settings), assets)
+    return RunningModel(embedder, batch_size=chosen.batch_size, obtain=obtain if may_fetch else None)
+
+
+def embedding_handler(models: ModelSwitch, indexer: Indexer | None) -> Handler:
+    """The outbox handler of {"ids": [memory id, …]}; without a model the rows wait, here or for another process."""
+
+    async def embed(rows: Sequence[OutboxRow]) -> None:
+        groups: dict[str, list[str]] = {}
+        for row in rows:
+            groups.setdefault(row.workspace, []).extend(cast("Mapping[str, list[str]]", row.payload)["ids"])
+        for workspace, ids in groups.items():
+            if not await models.embed_memories(workspace, ids, timeout_s=MODEL_WAIT_S):
+                raise ModelUnavailableError(models.state.load.reason or "the embedding model is not ready")
+        if indexer is not None:
+            indexer.wake()
+
+    return embed

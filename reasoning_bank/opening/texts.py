@@ -1,0 +1,50 @@
+"""What counts tokens and shortens prompts, from the settings."""
+
+import hashlib
+from collections.abc import Callable
+
+from reasoning_bank.assets import Assets
+from reasoning_bank.cache.memory import MemoryCache
+from reasoning_bank.compression.compressor import PromptCompressor
+from reasoning_bank.errors import ConfigError, InputError
+from reasoning_bank.settings import Settings
+from reasoning_bank.text.tokens import TokenCounter, counter, estimate
+
+
+def token_counter(settings: Settings, assets: Assets) -> TokenCounter:
+    """What counts tokens as the settings say; raises ConfigError for a tokenizer nobody knows."""
+    try:
+        return counter(settings.compression.tokenizer, assets.directory)
+    except InputError as error:
+        raise ConfigError(f"compression.tokenizer: {error}") from error
+
+
+def prompt_compressor(settings: Settings, tokens: TokenCounter) -> PromptCompressor:
+    """The compressor as the settings say."""
+    chosen = settings.compression
+    return PromptCompressor(
+        chosen.max_tokens,
+        chosen.ratio,
+        tokenizer=tokens,
+        truncation_head_ratio=chosen.truncation_head_ratio,
+        on_overflow=chosen.on_overflow,
+    )
+
+
+def counting(tokens: TokenCounter) -> Callable[[str], int]:
+    """Counts tokens of a text; an estimate in the first second, so that no search waits for the ranks."""
+    # The same memories are answered again and again: their tokens are counted once, by the ranks only. No workspace
+    # is in the key: a count is the same whoever asks, and no text can be read from its digest.
+    known = MemoryCache[int]()
+
+    def count(text: str) -> int:
+        if not tokens.ready:
+            return estimate(text)
+        key = (hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest(),)
+        found = known.get(key)
+        if found is None:
+            found = tokens.count(text)
+            known.put(key, found)
+        return found
+
+    return count

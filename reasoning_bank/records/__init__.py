@@ -1,0 +1,80 @@
+"""The words all other rooms use: frozen records that pass between them.
+
+A *trace* is what happened, a *memory item* is what was learned, a *memory* is an item the bank keeps,
+a *hit* is an id with a score, a *retrieved memory* is a hit made readable.
+All datetimes are aware and UTC.
+"""
+
+from reasoning_bank.records.access import (
+    NewToken,
+)
+from reasoning_bank.records.learning import (
+    Counters,
+    ErrorContext,
+    EventTime,
+    Genealogy,
+    ImportedMemory,
+    ImportedTrace,
+    JsonValue,
+    Judgement,
+    Memory,
+    MemoryDetail,
+    MemoryItem,
+    NewTrace,
+    Origin,
+    Outcome,
+    Source,
+    StoredMemory,
+    StoreResult,
+    Trace,
+    Trust,
+    Verdict,
+)
+from reasoning_bank.records.searching import (
+    Considered,
+    Explanation,
+    Hit,
+    Preset,
+    Query,
+    Retrieval,
+    RetrievalEverywhere,
+    RetrievedMemory,
+    Stage,
+    Standing,
+    Strategy,
+)
+
+__all__ = [
+    "Considered",
+    "Counters",
+    "ErrorContext",
+    "EventTime",
+    "Explanation",
+    "Genealogy",
+    "Hit",
+    "ImportedMemory",
+    "ImportedTrace",
+    "JsonValue",
+    "Judgement",
+    "Memory",
+    "MemoryDetail",
+    "MemoryItem",
+    "NewToken",
+    "NewTrace",
+    "Origin",
+    "Outcome",
+    "Preset",
+    "Query",
+    "Retrieval",
+    "RetrievalEverywhere",
+    "RetrievedMemory",
+    "Source",
+    "Stage",
+    "Standing",
+    "StoreResult",
+    "StoredMemory",
+    "Strategy",
+    "Trace",
+    "Trust",
+    "Verdict",
+]
