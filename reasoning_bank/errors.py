@@ -4,6 +4,7 @@ ReasoningBankError
 ├─ InputError(ValueError)         the caller can fix it
 │   └─ NotFoundError              no such id in this workspace
 ├─ UpstreamError(retry_after_s)   an LLM or embedding API failed, after retries
+│   └─ BudgetSpentError           today's budget for language models is spent
 ├─ BusyError(retry_after_s)       a limit or queue is full: try again
 ├─ StorageError(code)             the bank's files: full, read_only, damaged, locked, foreign
 │   └─ MigrationError
@@ -56,6 +57,10 @@ class UpstreamError(ReasoningBankError):
         self.status = status
         self.partial = partial
         self.attempts = attempts
+
+
+class BudgetSpentError(UpstreamError):
+    """Today's budget for language models does not hold this call; the text says which limit, and until when."""
 
 
 class BusyError(ReasoningBankError):
