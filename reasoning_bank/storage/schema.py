@@ -267,7 +267,34 @@ feedback = Table(
     Column("actor", Text),
     Column("note", Text),
     Column("created_at", Integer, nullable=False),
+    Column("task_hash", Text),
     Index("ix_feedback_workspace_memory_id", "workspace", "memory_id"),
+)
+
+servings = Table(
+    "servings",  # which memories were given for which task: kept for a while, so that outcomes with and without compare
+    metadata,
+    Column("workspace", Text, primary_key=True),
+    Column("memory_id", Text, primary_key=True),
+    Column("task_hash", Text, primary_key=True),
+    Column("served_at", Integer, nullable=False),
+    Index("ix_servings_served_at", "served_at"),
+    Index("ix_servings_workspace_task_hash", "workspace", "task_hash"),
+    sqlite_with_rowid=False,
+)
+
+memory_history = Table(
+    "memory_history",  # what was done to memories without being asked: merges, changes of trust, pruning
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("memory_id", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+    Column("created_at", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("ix_memory_history_workspace_memory_id", "workspace", "memory_id"),
 )
 
 judgements = Table(

@@ -16,6 +16,8 @@ ALTER TABLE memories ADD COLUMN made_by TEXT
 ;
 ALTER TABLE memories ADD COLUMN quarantined_for TEXT
 ;
+ALTER TABLE feedback ADD COLUMN task_hash TEXT
+;
 CREATE TABLE judgements (
     workspace TEXT NOT NULL,
     trace_id TEXT NOT NULL,
@@ -77,6 +79,33 @@ CREATE TABLE rejections (
 )
 ;
 CREATE INDEX ix_rejections_workspace_trace_id ON rejections (workspace, trace_id)
+;
+CREATE TABLE servings (
+    workspace TEXT NOT NULL,
+    memory_id TEXT NOT NULL,
+    task_hash TEXT NOT NULL,
+    served_at INTEGER NOT NULL,
+    CONSTRAINT pk_servings PRIMARY KEY (workspace, memory_id, task_hash)
+)
+ WITHOUT ROWID
+;
+CREATE INDEX ix_servings_served_at ON servings (served_at)
+;
+CREATE INDEX ix_servings_workspace_task_hash ON servings (workspace, task_hash)
+;
+CREATE TABLE memory_history (
+    seq INTEGER NOT NULL,
+    workspace TEXT NOT NULL,
+    memory_id TEXT NOT NULL,
+    event TEXT NOT NULL,
+    before TEXT,
+    after TEXT,
+    created_at INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    CONSTRAINT pk_memory_history PRIMARY KEY (seq)
+)
+;
+CREATE INDEX ix_memory_history_workspace_memory_id ON memory_history (workspace, memory_id)
 """
 
 
