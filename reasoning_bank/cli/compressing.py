@@ -66,6 +66,8 @@ def compress_command(
     if stats:
         for line in _figures(result):
             click.echo(line, err=True)
+    if not result.kept:
+        click.echo("nothing of the prompt fits the budget: raise --max-tokens or --ratio", err=True)
     if as_json:
         print_json(_as_json(result))
     elif as_diff:

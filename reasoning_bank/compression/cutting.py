@@ -1,7 +1,7 @@
 """The units of one prompt that stay within a target, put together with a mark in every gap."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,23 +35,18 @@ class Plan:
     order: Sequence[int]
     scale: float
 
-    def within(self, target: int) -> Pieces:
-        """Return the prompt cut to units of about `target` tokens, marks not counted; what does not fit is skipped."""
+    def within(self, target: int) -> set[int]:
+        """Return the positions of units of about `target` tokens, marks not counted; what does not fit is skipped."""
         left = target - sum(self.costs[at] for at in self.pinned)
         chosen = set(self.pinned)
         for at in self.order:
             if self.costs[at] <= left and at not in chosen:
                 left -= self.costs[at]
                 chosen.add(at)
-        return self._assembled(self._with_fences(chosen))
+        return self._with_fences(chosen)
 
-    def _with_fences(self, chosen: set[int]) -> set[int]:
-        """Keep the fence lines of every fence of which something inside is kept or that are pinned, and of no other."""
-        fences = {at for at, unit in enumerate(self.units) if unit.fence}
-        used = {self.units[at].segment for at in chosen if at not in fences or at in self.pinned}
-        return (chosen - fences) | {at for at in fences if self.units[at].segment in used}
-
-    def _assembled(self, kept: set[int]) -> Pieces:
+    def assembled(self, kept: Collection[int]) -> Pieces:
+        """Return the prompt with these units only, and a mark in every gap."""
         text = self.pieces.text
         spans: list[Span] = []
         marks: list[str] = []
@@ -71,6 +66,12 @@ class Plan:
         if skipped:
             spans = self._closed(spans, done=done)
         return self.pieces.selected(spans, [*marks, self._mark(done, len(text), skipped)])
+
+    def _with_fences(self, chosen: set[int]) -> set[int]:
+        """Keep the fence lines of every fence of which something inside is kept or that are pinned, and of no other."""
+        fences = {at for at, unit in enumerate(self.units) if unit.fence}
+        used = {self.units[at].segment for at in chosen if at not in fences or at in self.pinned}
+        return (chosen - fences) | {at for at in fences if self.units[at].segment in used}
 
     def _closed(self, spans: list[Span], *, done: int) -> list[Span]:
         """Take the blanks off the end of the last span, since a mark follows."""

@@ -1,22 +1,31 @@
 """The units of a prompt that stay when not all can: the protected ones, then those that say most, within the budget."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from reasoning_bank.compression.cutting import Plan, overlapping, plan
+from reasoning_bank.compression.cutting import MARK, Plan, overlapping, plan
 from reasoning_bank.compression.edits import Kind, Segment, Span
-from reasoning_bank.compression.layout import LONG_LINE, Unit, judged, units
+from reasoning_bank.compression.layout import LONG_LINE, Unit, judged, units, word_spans
 from reasoning_bank.compression.pieces import Pieces
 from reasoning_bank.compression.relevance import Encode, Passages, Relevance, asked, central
+from reasoning_bank.compression.telegraph import telegraph
 
 _ROUNDS: Final = 16
 # A result this close to its budget is not tried to be filled further.
 _UNUSED_SHARE: Final = 0.01
 _RELEVANCE_DONE: Final = 0.8
 _SHORTEST_REPEAT: Final = 30
+_SAID: Final[frozenset[Kind]] = frozenset({"prose", "instruction", "chat", "memories"})
+"""Kinds that still say something when words are missing; code and data would say something else."""
+_LINE: Final = re.compile(r"\S.*")
+_FEW: Final = 10
+"""Tokens below which words tell more of an instruction than the part of it that fits with a mark."""
+_TELEGRAPHED: Final = 20
+"""Units whose words are tried."""
 
 
 class Selection(NamedTuple):
@@ -35,6 +44,14 @@ class Selection(NamedTuple):
     protected_tokens: int
     is_truncated: bool
     is_degraded: bool
+
+
+class _Cut(NamedTuple):
+    """A result, its tokens, and the positions of the units that it has something of."""
+
+    pieces: Pieces
+    tokens: int
+    kept: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +95,19 @@ class Extraction:
             scores=relevance.scores.tolist(),
             head_ratio=self.head_ratio,
         )
+        pinned = preserved | instructions
         # From all that is protected down to nothing: the first that fits is what surely stays.
-        tries = [self._least(planned, pinned) for pinned in (preserved | instructions, preserved, frozenset[int]())]
-        within = next((at for at, (_, _, tokens) in enumerate(tries) if tokens <= self.budget), None)
-        least, pieces, tokens = tries[-1 if within is None else within]
-        pieces, tokens = self._filled(least, (Pieces("", ()), 0) if within is None else (pieces, tokens))
+        plans = [replace(planned, pinned=each) for each in (pinned, preserved, frozenset[int]())]
+        least = [self._tried(each, each.within(0)) for each in plans]
+        fits = next((number for number, each in enumerate(least) if each.tokens <= self.budget), None)
+        cut = self._nothing() if fits is None else least[fits]
+        cut = self._filled(plans[-1 if fits is None else fits], cut)
+        is_truncated = fits != 0 and bool(pinned)
         name = "units_by_question" if question else "units_by_centrality"
-        return Selection(
-            pieces, tokens, name, tries[0][2], within != 0 and bool(tries[0][0].pinned), relevance.is_degraded
-        )
+        if not self._says(cover, cut) or (is_truncated and self.budget < _FEW):
+            told = self._telegraph(planned, pinned)
+            cut, name = (told, "telling_words") if told.tokens else (cut, name)
+        return Selection(cut.pieces, cut.tokens, name, least[0].tokens, is_truncated, relevance.is_degraded)
 
     def _relevance(self, cover: Sequence[Unit], question: str | None, encode: Encode | None) -> Relevance:
         kinds: list[Kind] = [self.found[unit.segment].kind for unit in cover]
@@ -99,28 +120,53 @@ class Extraction:
         found = asked(passages, question, encode) if question else central(passages, head_ratio=self.head_ratio)
         return replace(found, scores=np.where(_repeats(passages.texts), -1.0, found.scores))
 
-    def _least(self, planned: Plan, pinned: frozenset[int]) -> tuple[Plan, Pieces, int]:
-        """Return the plan with these units pinned, and the result of keeping only them."""
-        least = replace(planned, pinned=pinned)
-        pieces = least.within(0)
-        return least, pieces, self.count(pieces.text)
+    def _tried(self, planned: Plan, kept: Collection[int]) -> _Cut:
+        pieces = planned.assembled(kept)
+        return _Cut(pieces, self.count(pieces.text), kept)
 
-    def _filled(self, planned: Plan, best: tuple[Pieces, int]) -> tuple[Pieces, int]:
+    def _nothing(self) -> _Cut:
+        """Return a mark alone, where even that fits."""
+        tokens = self.count(MARK)
+        marked = tokens <= self.budget
+        return _Cut(self.pieces.selected((), [MARK if marked else ""]), tokens if marked else 0, ())
+
+    def _filled(self, planned: Plan, best: _Cut) -> _Cut:
         """Keep as many units as fit, by trial: the tokens of joined units do not simply add up."""
         target = self.budget
         for _ in range(_ROUNDS):
-            pieces = planned.within(target)
-            tokens = self.count(pieces.text)
-            if best[1] < tokens <= self.budget:
-                best = pieces, tokens
-            elif tokens <= self.budget:
+            tried = self._tried(planned, planned.within(target))
+            if best.tokens < tried.tokens <= self.budget:
+                best = tried
+            elif tried.tokens <= self.budget:
                 break
-            if 0 <= self.budget - tokens <= self.budget * _UNUSED_SHARE:
+            if 0 <= self.budget - tried.tokens <= self.budget * _UNUSED_SHARE:
                 break
-            target += self.budget - tokens
+            target += self.budget - tried.tokens
             if target <= 0:
                 break
         return best
+
+    def _says(self, cover: Sequence[Unit], cut: _Cut) -> bool:
+        text = self.pieces.text
+        return any(not cover[at].fence and text[cover[at].start : cover[at].end].strip() for at in cut.kept)
+
+    def _telegraph(self, planned: Plan, pinned: frozenset[int]) -> _Cut:
+        """Return words of what is protected, else of the first unit that has one that fits."""
+        asked_for = [at for at in planned.order if at in pinned]
+        for some in [asked_for] if asked_for else [[at] for at in planned.order[:_TELEGRAPHED]]:
+            found = [span for at in some for span in self._words(planned.units[at])]
+            pieces = telegraph(self.pieces, found, count=self.count, budget=self.budget)
+            if pieces.text:
+                return _Cut(pieces, self.count(pieces.text), some)
+        return _Cut(Pieces("", ()), 0, ())
+
+    def _words(self, unit: Unit) -> Iterator[Span]:
+        """Yield what can stand alone: words of what is said, lines of code and logs, nothing of JSON."""
+        kind = self.found[unit.segment].kind
+        if kind in _SAID:
+            return word_spans(self.pieces.text, unit.start, unit.end)
+        lines = () if kind == "json" or unit.fence else _LINE.finditer(self.pieces.text, unit.start, unit.end)
+        return (line.span() for line in lines)
 
 
 def _repeats(texts: Sequence[str]) -> list[bool]:

@@ -52,6 +52,7 @@ _BLOCKS: Final[frozenset[Kind]] = frozenset({"code", "diff", "trace", "yaml"})
 _LINES: Final[frozenset[Kind]] = frozenset({"log", "json", "csv", "table"})
 _SENTENCE_END: Final = re.compile(r"[.!?][\"')\]]{0,3}\s+(?=[\"'(\[]?[A-Z0-9\u00c0-\u04ff])|[。！？；][」』”’）]?")
 _BLANKS: Final = re.compile(r"\s+")
+_WORD: Final = re.compile(r"\S+")
 _CJK: Final = "\u3001-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff01-\uff60"
 _CJK_BREAK: Final = re.compile(f"(?<=[{_CJK}])(?=[{_CJK}])")
 _STRUCTURE: Final = re.compile(r"[,;{}\[\]]+(?=[\"'{\[(\w-])")
@@ -103,6 +104,12 @@ def judged(text: str, unit: Unit, kind: Kind) -> str:
     """Return the unit's text as relevance is judged by: a chat turn without its time."""
     shown = text[unit.start : unit.end].strip()
     return _TIME.sub("", shown, count=1) if kind == "chat" else shown
+
+
+def word_spans(text: str, start: int, end: int) -> Iterator[Span]:
+    """Yield the words of a stretch without the blanks between them: addresses whole, CJK characters one by one."""
+    for run in _WORD.finditer(text, start, end):
+        yield from _broken(text, run.span(), 1)
 
 
 _Found = tuple[int, int, int, str]

@@ -1,12 +1,12 @@
 """What the caller wants to keep to the letter: literals, regular expressions, and `<keep>...</keep>` spans."""
 
-import re
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from reasoning_bank.compression.edits import Span, joined
 from reasoning_bank.errors import InputError
+from reasoning_bank.text.patterns import Pattern, encodable, linear
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +21,6 @@ _CLOSE: Final = "</keep>"
 _OVERLAPPING: Final = 64
 _MOST_SECONDS: Final = 2.0
 """One search takes time by the length of the prompt, but a pattern may start one at every character."""
-_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
 def protected(text: str, preserve: Sequence[str] = ()) -> tuple[Span, ...]:
@@ -68,9 +67,8 @@ def _occurrences(text: str, literal: str) -> "Iterable[Span]":
 
 def _matches(text: str, entry: str) -> Iterator[Span]:
     pattern = _compiled(entry)
-    # A lone surrogate has no UTF-8; any other character of one code point keeps the offsets.
     limit = time.monotonic() + _MOST_SECONDS
-    for match in pattern.finditer(_SURROGATES.sub("\ufffd", text)):
+    for match in pattern.finditer(encodable(text)):
         start, end = match.span()
         if start < end:
             yield start, end
@@ -80,22 +78,8 @@ def _matches(text: str, entry: str) -> Iterator[Span]:
             )
 
 
-def _compiled(entry: str) -> Any:
-    re2 = _re2()
-    options = re2.Options()
-    options.log_errors = False
+def _compiled(entry: str) -> Pattern:
     try:
-        return re2.compile(_SURROGATES.sub("\ufffd", entry.removeprefix(PATTERN)), options)
-    except re2.error as error:
-        said: Any = error.args[0] if error.args else ""
-        reason = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-        raise InputError(
-            f"the pattern {entry!r} cannot be used: {reason}."
-            " Send RE2 syntax (no look-around, no back-references), or the literal text"
-        ) from error
-
-
-def _re2() -> Any:
-    import re2  # noqa: PLC0415 -- a C++ library that only a pattern needs
-
-    return re2
+        return linear(entry.removeprefix(PATTERN))
+    except InputError as error:
+        raise InputError(f"the pattern {entry!r} cannot be used: {error}, or the literal text") from error

@@ -74,7 +74,8 @@ class Compression:
         exact: False when the counts are estimates.
         error: mean error of the estimates as a share; 0 for exact counts.
         lossless: nothing a reader needs is gone.
-        kept: [start, end) character offsets into the input of all that the text has of it.
+        kept: [start, end) character offsets into the input of all that the text has of it; empty where not even a word
+            fits the budget, and the text is a mark.
         segments: of what kinds the input was, and how much of each stretch was kept.
         degraded: "semantic" when meaning could not be compared, and words decided alone.
         question: what decided about the units that stay: the query, or the prompt's own question; None for neither.

@@ -85,8 +85,8 @@ def test_gaps_are_marked_where_they_are() -> None:
     whole = plan(
         Pieces.whole(text), cover, count=estimate, tokens=estimate(text), tiers=(), scores=[2, 0, 1, 0], head_ratio=0.5
     )
-    assert whole.within(8).text == "One is here. […] Three is far.\n[…]"
-    assert whole.within(10**6).text == text
+    assert whole.assembled(whole.within(8)).text == "One is here. […] Three is far.\n[…]"
+    assert whole.assembled(whole.within(10**6)).text == text
 
 
 def test_pieces_remember_where_they_come_from() -> None:

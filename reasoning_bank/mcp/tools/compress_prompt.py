@@ -60,7 +60,7 @@ class CompressAnswer(Answer):
 
 
 async def compress_prompt(call: Call, arguments: CompressArguments) -> tuple[CompressAnswer, str]:
-    """Returns the compressed prompt; its text copy is the compressed prompt itself."""
+    """Returns the compressed prompt; its text copy is the compressed prompt itself, or that nothing of it fits."""
     result = await call.bank.compress(
         arguments.prompt,
         report=call.report,
@@ -69,7 +69,8 @@ async def compress_prompt(call: Call, arguments: CompressArguments) -> tuple[Com
         query=arguments.query,
         preserve=tuple(arguments.preserve or ()),
     )
-    return _answer(result, is_full=arguments.detail == "full"), result.text
+    said = result.text if result.kept else "Nothing of the prompt fits the budget: raise max_tokens or ratio."
+    return _answer(result, is_full=arguments.detail == "full"), said
 
 
 def _answer(result: Compression, *, is_full: bool) -> CompressAnswer:
