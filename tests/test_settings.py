@@ -73,6 +73,8 @@ def test_the_file_in_the_configuration_directory_is_read(monkeypatch: pytest.Mon
         ("[retrieval]\nk = 0", "setting 'retrieval.k': Input should be greater than or equal to 1"),
         ("[compression]\nratio = 1.5", "setting 'compression.ratio': Input should be less than or equal to 1"),
         ("profile = 'all'", "setting 'profile': Input should be 'core' or 'full'"),
+        ("profile = 'ful'", "not 'ful'; did you mean 'full'?"),
+        ("[retrieval]\nwithout = ['semantik']", "not 'semantik'; did you mean 'semantic'?"),
         ("[http]\nhost = ''", "setting 'http.host': String should have at least 1 character"),
         ("completely_different_xyz = 1", "unknown setting 'completely_different_xyz'"),
         ("profile = ", "is not TOML"),

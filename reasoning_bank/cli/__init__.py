@@ -4,6 +4,7 @@ Each command imports its own room when it runs, so that `--help` and `--version`
 a model; the commands themselves are found by name in `COMMANDS` and imported only when called.
 """
 
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -44,7 +45,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, or None."""
         if cmd_name not in COMMANDS:
-            return None
+            near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
+            raise click.UsageError(f"no command {cmd_name!r}{f'; did you mean {near[0]!r}?' if near else ''}", ctx)
         module = importlib.import_module(f"reasoning_bank.cli.{COMMANDS[cmd_name][0]}")
         return getattr(module, f"{cmd_name}_command")
 

@@ -113,7 +113,7 @@ def _print_pairs(pairs: Sequence[Pair], shown: Callable[[Pair], str]) -> None:
         [name, *(by_pair.get((name, other), "") for other in asked_in)]
         for name in dict.fromkeys(pair.questions_of for pair in pairs)
     ]
-    print_table(rows, headers=("questions of \\ asked in", *asked_in))
+    print_table(rows, headers=("questions of", *(f"asked in {name}" for name in asked_in)))
 
 
 def _print_compression(figures: CompressionFigures) -> None:

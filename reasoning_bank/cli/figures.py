@@ -48,13 +48,19 @@ def print_stats(stats: Mapping[str, Any]) -> None:
         "background": f"{queue['pending']} waiting, {queue['leased']} under way, {queue['dead']} given up",
         "vector index": f"Chroma {index['mode']}, {index['problem'] or index['status']}",
     }
+    # What this process has not used says nothing: the figures of a server are the server's.
     for name, cache in stats["caches"].items():
+        if not cache["total_requests"]:
+            continue
         used = f"{cache['cache_size']} of {cache['max_size']}"
         lines[f"cache of {name}"] = f"{used}, {cache['hits']} hits of {cache['total_requests']}"
-    lines["counters"] = ", ".join(f"{name} {count}" for name, count in stats["counters"].items()) or "none"
-    lines["found by"] = ", ".join(
-        f"{name} {figures['returned']} ({figures['helped']} helped)" for name, figures in stats["strategies"].items()
-    )
+    if counters := stats["counters"]:
+        lines["counters"] = ", ".join(f"{name} {count}" for name, count in counters.items())
+    if any(figures["returned"] for figures in stats["strategies"].values()):
+        lines["found by"] = ", ".join(
+            f"{name} {figures['returned']} ({figures['helped']} helped)"
+            for name, figures in stats["strategies"].items()
+        )
     width = max(map(len, lines))
     for name, line in lines.items():
         click.echo(f"{name.ljust(width)}  {line}")

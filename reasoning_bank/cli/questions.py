@@ -31,7 +31,7 @@ def moment(text: str) -> datetime:
 @click.argument("task")
 @workspace_option
 @click.option("--all-workspaces", is_flag=True, help="Every workspace, each by itself; the most relevant of all.")
-@click.option("-k", type=int, help="Memories at most; by default the preset's or the setting's.")
+@click.option("-k", type=click.IntRange(1), help="Memories at most; by default the preset's or the setting's.")
 @click.option(
     "--preset",
     type=click.Choice(["default", "paper", "conversation"]),
@@ -99,8 +99,15 @@ def search_command(
             return _show_everywhere(bank, everywhere, query, as_json=as_json)
         name = workspace_of(settings, workspace)
         warn_of_missing(bank, name)
+        _warn_of_unknown(bank, name, query.exclude_ids)
         found = bank.call(bank.bank.retrieve, name, query)
         return _show(bank, name, found, query, as_json=as_json, only_context=only_context)
+
+
+def _warn_of_unknown(bank: "OpenBank", workspace: str, ids: Sequence[str]) -> None:
+    for id_ in ids:
+        if id_ not in bank.call(bank.bank.complete, "memory", id_, workspace):
+            click.echo(f"warning: no memory {id_!r} in {workspace!r}: nothing is excluded by it", err=True)
 
 
 def _query(task: str, settings: "Settings", options: dict[str, Any]) -> Query:

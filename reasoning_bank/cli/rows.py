@@ -119,7 +119,8 @@ def export_command(file: Path, *, workspace: str | None, as_json: bool, load: Lo
     """Export memories as canonical JSONL.
 
     Everything the bank knows of traces and memories: words, ids, dates, counters. Importing the file elsewhere and
-    exporting again gives the same bytes. Without FILE it goes to standard output.
+    exporting again gives the same bytes. Without FILE it goes to standard output; a FILE that exists is replaced once
+    the new one is complete.
 
     \b
     Examples:

@@ -80,7 +80,8 @@ def listen(http: HttpSettings) -> socket.socket:
         return socket.create_server((http.host, http.port), family=family)
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on {http.host} port {http.port} ({error.strerror}): choose another `http.port`"
+            f"cannot listen on {http.host} port {http.port} ({error.strerror}): another server may be there already, "
+            "which clients can share; or choose another port (--port, `http.port`; 0 takes a free one)"
         ) from error
 
 

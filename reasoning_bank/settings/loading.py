@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -115,12 +116,24 @@ def _merged(low: Mapping[str, object], high: Mapping[str, object]) -> dict[str, 
 
 def _explain(error: ValidationError) -> str:
     lines: list[str] = []
-    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+    for problem in error.errors(include_url=False, include_context=False):
         name = ".".join(str(part) for part in problem["loc"])
-        unknown = problem["type"] == "extra_forbidden"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown setting {name!r}{_nearest(name)}")
+            continue
         said = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"unknown setting {name!r}{_nearest(name)}" if unknown else f"setting {name!r}: {said}")
-    return "; ".join(lines)
+        lines.append(f"setting {name!r}: {said}{_given_value(problem['loc'], problem['input'], said)}")
+    return "\n".join(lines)
+
+
+def _given_value(place: tuple[int | str, ...], value: object, said: str) -> str:
+    """Returns ", not VALUE" and the allowed word most like it; nothing for keys, which are never repeated."""
+    field = dict(setting_names()).get(".".join(part for part in place if isinstance(part, str)))
+    if field is None or "Secret" in str(field.annotation) or not isinstance(value, str | int | float):
+        return ""
+    close = difflib.get_close_matches(str(value), re.findall(r"'([^']+)'", said), n=1)
+    shown = "" if repr(value) in said else f", not {str(value)[:80]!r}"
+    return shown + (f"; did you mean {close[0]!r}?" if close and shown else "")
 
 
 def _nearest(name: str) -> str:

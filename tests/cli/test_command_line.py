@@ -74,7 +74,7 @@ def test_the_help_of_every_command_has_an_example_that_names_it(path: tuple[str,
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["serach"], "No such command 'serach'"),
+        (["serach"], "no command 'serach'; did you mean 'search'?"),
         (["search"], "Missing argument 'TASK'. (see reasoning-bank search --help)"),
         (["search", "x", "-k", "many"], "'many' is not a valid integer"),
         (["stats", "--since", "x"], "No such option"),

@@ -158,8 +158,13 @@ def test_a_workspace_that_is_not_there_is_named_with_those_that_are(run: Run, co
     assert run(*command, "-w", "ops")[2] == ""
 
 
-def test_stats_show_every_cache_and_who_found(run: Run) -> None:
+def test_stats_of_a_process_that_did_nothing_show_no_rows_of_zeros(run: Run) -> None:
     out = run("stats", "-w", "ops")[1]
-    for name in ("memories", "queries", "intents", "contexts", "answers"):
-        assert f"cache of {name}" in out
-    assert "semantic 0 (0 helped)" in out
+    assert "4 memories of 4 traces" in out
+    assert "cache of" not in out
+    assert "found by" not in out
+
+
+def test_an_excluded_id_that_is_not_there_is_named(run: Run) -> None:
+    code, _, err = run("search", TASK, "-w", "ops", "--exclude", "m_nothere")
+    assert (code, err) == (0, "warning: no memory 'm_nothere' in 'ops': nothing is excluded by it\n")
