@@ -97,13 +97,8 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{20,}(?:\r?\n[A-Za-z0-9+/_-]{4,})*"
 _BASE64_ALPHABET: Final = str.maketrans({"\n": None, "\r": None, "-": "+", "_": "/"})
 _HEX: Final = re.compile(r"(?:(?:\\x|0x|%)?[0-9a-fA-F]{2}[ ,:]?){12,}")
 _HEX_JOINTS: Final = re.compile(r"\\x|0x|[ ,:%]")
-_LOOK_ALIKES: Final = dict(
-    zip(
-        "аеорсухіјѕԁһӏАВЕКМНОРСТУХІЅΑΒΕΖΗΙΚΜΝΟΡΤΥΧαοριυν",
-        "aeopcyxijsdhlABEKMHOPCTYXISABEZHIKMNOPTYXaopiuv",
-        strict=True,
-    )
-)
+_FOREIGN: Final = "аеорсухіјѕԁһӏАВЕКМНОРСТУХІЅΑΒΕΖΗΙΚΜΝΟΡΤΥΧαοριυν"
+_LATIN: Final = "aeopcyxijsdhlABEKMHOPCTYXISABEZHIKMNOPTYXaopiuv"
 _DIGITS: Final = str.maketrans("013457@$", "oieastas")
 # Letters that only look different: mathematical, full-width, circled, squared, small capitals.
 _STYLED: Final = ((0x1D00, 0x1DC0), (0x2070, 0x20A0), (0x2100, 0x2190), (0x2460, 0x2500), (0xFF01, 0xFF5F))
