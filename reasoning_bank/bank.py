@@ -45,7 +45,7 @@ from reasoning_bank.retrieval.contributions import Contributions
 from reasoning_bank.retrieval.everywhere import search_everywhere
 from reasoning_bank.retrieval.keeping import kept_block
 from reasoning_bank.settings import Settings
-from reasoning_bank.storage import embeddings, feedback, memories, traces, workspaces
+from reasoning_bank.storage import embeddings, feedback, lineage, traces, workspaces
 from reasoning_bank.text.sanity import clean_text, required_text
 from reasoning_bank.transfer.identity import identified
 from reasoning_bank.upkeep import Upkeep, named_workspace
@@ -250,7 +250,7 @@ class ReasoningBank:
 
     async def genealogy(self, workspace: str, id: str) -> Genealogy:
         """Where a memory comes from and what came of it; raises NotFoundError."""
-        found = await self.rooms.database.read(lambda c: memories.genealogy(c, workspace, id))
+        found = await self.rooms.database.read(lambda c: lineage.genealogy(c, workspace, id))
         if found is None:
             raise NotFoundError(f"no memory {id!r} in this workspace")
         return found

@@ -12,7 +12,7 @@ from reasoning_bank.learning.work import EMBED
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.opening import Rooms
 from reasoning_bank.records import Genealogy, JsonValue, Memory, MemoryDetail, Strategy, Trace
-from reasoning_bank.storage import embeddings, memories, outbox, traces, workspaces
+from reasoning_bank.storage import embeddings, lineage, memories, outbox, traces, workspaces
 
 Kind = Literal["workspace", "tag", "domain", "memory", "trace"]
 Json = dict[str, JsonValue]
@@ -39,7 +39,7 @@ def memory_details(connection: Connection, workspace: str, ids: Sequence[str]) -
     reports = traces.by_ids(connection, workspace, {memory.trace_id for memory in found.values()})
     return [
         MemoryDetail(
-            found[id_], reports[found[id_].trace_id], cast("Genealogy", memories.genealogy(connection, workspace, id_))
+            found[id_], reports[found[id_].trace_id], cast("Genealogy", lineage.genealogy(connection, workspace, id_))
         )
         for id_ in ids
     ]

@@ -139,6 +139,10 @@ def genealogy(value: Genealogy) -> dict[str, JsonValue]:
         "children": list(value.children),
         "supersedes": list(value.supersedes),
         "superseded_by": value.superseded_by,
+        "sources": list(value.sources),
+        "ancestry": list(value.ancestry),
+        "stage": value.stage,
+        "contradicts": list(value.contradicts),
     }
 
 

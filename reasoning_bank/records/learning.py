@@ -84,6 +84,7 @@ class Memory:
         deleted_at: when it was forgotten (undo is possible), or None.
         content_hash: sha256 hex of what is embedded and indexed.
         quarantined_for: why it is kept but never found, or None.
+        contradicts: ids of live memories that say the opposite, where nothing has decided between them yet.
     """
 
     id: str
@@ -97,6 +98,7 @@ class Memory:
     superseded_by: str | None = None
     deleted_at: datetime | None = None
     quarantined_for: str | None = None
+    contradicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,15 @@ class StoreResult:
 
 @dataclass(frozen=True, slots=True)
 class Genealogy:
-    """Where a memory comes from and what came of it, as ids."""
+    """Where a memory comes from and what came of it, as ids.
+
+    Attributes:
+        trace_id: the trace its words are from.
+        sources: every trace that taught the same, its own first.
+        ancestry: what it came of, directly or through others, nearest first.
+        stage: 0 for an original, else the length of the longest way back to one.
+        contradicts: memories that say the opposite, whatever became of them.
+    """
 
     id: str
     trace_id: str
@@ -223,6 +233,10 @@ class Genealogy:
     children: tuple[str, ...]
     supersedes: tuple[str, ...]
     superseded_by: str | None
+    sources: tuple[str, ...] = ()
+    ancestry: tuple[str, ...] = ()
+    stage: int = 0
+    contradicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

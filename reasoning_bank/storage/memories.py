@@ -1,17 +1,17 @@
 """Memories: the rows of what was learned. Every change of one is noted in the change log, in the same transaction."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, and_, bindparam, delete, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, bindparam, delete, func, select
 from sqlalchemy import insert as insert_into
 from sqlalchemy import update as update_rows
 
 from reasoning_bank.errors import NotFoundError
-from reasoning_bank.records import Genealogy, Memory
-from reasoning_bank.storage import changes
+from reasoning_bank.records import Memory
+from reasoning_bank.storage import changes, lineage
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.index_rows import IndexRow, load_for_index, write_terms
 from reasoning_bank.storage.memory_rows import item_values, memory_values, read_memory
@@ -27,7 +27,6 @@ __all__ = [
     "by_content_hash",
     "by_ids",
     "existing_ids",
-    "genealogy",
     "ids_of_trace",
     "insert",
     "is_live",
@@ -75,6 +74,8 @@ def by_ids(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[s
     for some in batches(ids):
         for row in connection.execute(_BY_IDS, {"workspace": workspace, "ids": some}):
             found[row.id] = read_memory(row)
+    for id_, against in lineage.contradictions(connection, workspace, found, live_only=True).items():
+        found[id_] = replace(found[id_], contradicts=tuple(other for other, _ in against))
     return found
 
 
@@ -147,9 +148,16 @@ def undelete(connection: Connection, workspace: str, ids: Iterable[str], now: da
     return _change(connection, workspace, ids, "undelete", memories.c.deleted_at.is_not(None), stamp)
 
 
-def supersede(connection: Connection, workspace: str, ids: Iterable[str], by: str, now: datetime) -> list[str]:
-    """Marks memories as replaced by another one; the ids that were not replaced before."""
-    stamp = {"superseded_by": by, "updated_at": to_micros(now)}
+def supersede(
+    connection: Connection, workspace: str, ids: Iterable[str], by: str, now: datetime, *, until: datetime | None = None
+) -> list[str]:
+    """Marks memories as replaced by another one; the ids that were not replaced before.
+
+    They hold until now, or `until` (when the other one began to hold), unless they had ended before.
+    """
+    ends = to_micros(now if until is None else until)
+    earlier = func.min(func.coalesce(memories.c.valid_to, ends), ends)
+    stamp = {"superseded_by": by, "updated_at": to_micros(now), "valid_to": earlier}
     return _change(connection, workspace, ids, "update", memories.c.superseded_by.is_(None), stamp)
 
 
@@ -159,28 +167,6 @@ def add_used(connection: Connection, workspace: str, ids: Iterable[str], times: 
     No change is noted: uses decide about no answer, and what is kept between searches need not be made anew.
     """
     return _updated(connection, workspace, ids, {"used": memories.c.used + times})
-
-
-def genealogy(connection: Connection, workspace: str, id_: str) -> Genealogy | None:
-    """Where a memory comes from and what came of it, or None for an unknown id."""
-    memory = by_ids(connection, workspace, [id_]).get(id_)
-    if memory is None:
-        return None
-    child = (
-        select(memories.c.id)
-        .join(memory_parents, memory_parents.c.memory == memories.c.seq)
-        .where(memory_parents.c.workspace == workspace, memory_parents.c.parent_id == id_)
-        .order_by(memories.c.seq)
-    )
-    replaced = select(memories.c.id).where(memories.c.workspace == workspace, memories.c.superseded_by == id_)
-    return Genealogy(
-        id=id_,
-        trace_id=memory.trace_id,
-        parents=memory.item.parents,
-        children=tuple(connection.scalars(child)),
-        supersedes=tuple(connection.scalars(replaced.order_by(memories.c.seq))),
-        superseded_by=memory.superseded_by,
-    )
 
 
 def _change(
@@ -193,6 +179,7 @@ def _change(
 ) -> list[str]:
     changed = _updated(connection, workspace, ids, values, only)
     changes.append(connection, workspace, changed, op)
+    lineage.note_opponents(connection, workspace, changed)
     return changed
 
 

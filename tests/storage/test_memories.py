@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from reasoning_bank.errors import InputError, NotFoundError
 from reasoning_bank.records import Counters, Genealogy
-from reasoning_bank.storage import Database, changes, embeddings, feedback, memories, renewal, schema
+from reasoning_bank.storage import Database, changes, embeddings, feedback, lineage, memories, renewal, schema
 from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.fields import content_hash
 
@@ -46,7 +46,7 @@ def test_another_workspace_has_no_such_memory(database: Database) -> None:
     def asks(conn: Connection) -> None:
         assert memories.by_ids(conn, "mine", ["m1", "m2"]) == {"m1": memory("m1", "mine")}
         assert memories.existing_ids(conn, "mine", ["m1", "m2"]) == {"m1"}
-        assert memories.genealogy(conn, "mine", "m2") is None
+        assert lineage.genealogy(conn, "mine", "m2") is None
         assert [row.id for row in memories.load_for_index(conn, "mine", ["m1", "m2"])] == ["m1"]
         assert [row.memory.id for row in memories.list_page(conn, "mine")] == ["m1"]
         assert memories.scoped_ids(conn, "mine", now=moment(), domain="web") == ["m1"]
@@ -169,12 +169,12 @@ def test_genealogy_names_parents_children_and_successors(database: Database) -> 
     database.write_now(lambda conn: memories.supersede(conn, "w", ["a", "d"], "c", moment(3)))
     assert database.write_now(lambda conn: memories.supersede(conn, "w", ["a"], "b", moment(4))) == []
 
-    def lineage(id_: str) -> Genealogy | None:
-        return database.read_now(lambda conn: memories.genealogy(conn, "w", id_))
+    def family(id_: str) -> Genealogy | None:
+        return database.read_now(lambda conn: lineage.genealogy(conn, "w", id_))
 
-    assert lineage("a") == Genealogy("a", "t", (), ("b", "c"), (), "c")
-    assert lineage("c") == Genealogy("c", "t", ("a", "b"), (), ("a", "d"), None)
-    assert lineage("no") is None
+    assert family("a") == Genealogy("a", "t", (), ("b", "c"), (), "c", sources=("t",))
+    assert family("c") == Genealogy("c", "t", ("a", "b"), (), ("a", "d"), None, ("t",), ("a", "b"), stage=2)
+    assert family("no") is None
 
 
 def test_pages_follow_the_order_of_storing(database: Database) -> None:
@@ -329,7 +329,7 @@ def test_ids_are_looked_up_and_never_searched_for(database: Database) -> None:
         memories.by_content_hash(conn, "w", ["h"])
         memories.of_trace(conn, "w", "t")
         memories.ids_of_trace(conn, "w", "t")
-        memories.genealogy(conn, "w", "m1")
+        lineage.genealogy(conn, "w", "m1")
         list(memories.load_for_index(conn, "w", ["m1"]))
         list(embeddings.load(conn, "w", "A", ["m1"]))
         embeddings.known(conn, "A", ["h"])
