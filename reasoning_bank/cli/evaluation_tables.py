@@ -14,6 +14,8 @@ from reasoning_bank.evaluation.report import Report
 Figures = Mapping[str, Interval]
 WITH_INTERVAL = ("R@10", "nDCG@10")
 """Figures printed with their interval; the JSON has all of them."""
+SHOWN_MISSED = 5
+"""Questions without an answer that are named; the JSON names them all."""
 SHOWN_FLOORS = 10
 """One floor of so many is printed; the JSON has them all."""
 
@@ -53,6 +55,10 @@ def _print_sets(report: Report) -> None:
         ]
     print_table(rows, headers=("set", "searched", "rows", "questions", *names, "foreign"))
     for name, found in report.sets.items():
+        if found.missed:
+            named = ", ".join(found.missed[:SHOWN_MISSED])
+            more = f" and {len(found.missed) - SHOWN_MISSED} more (--json names all)"
+            click.echo(f"{name}: nothing found for {named}{more if len(found.missed) > SHOWN_MISSED else ''}")
         if found.degraded:
             click.echo(f"{name}: {found.degraded} answers lacked a strategy even when asked again", err=True)
 

@@ -75,6 +75,7 @@ class SetFigures:
         foreign_items: items in answers that are not in the workspace asked; anything but 0 is a failure.
         degraded: answers, after retries, in which a strategy did not take part.
         latency: of searches with the server's defaults; `stages` are the server's own timings of them.
+        missed: ids of the questions that none of the first ten rows answers.
     """
 
     memories: int
@@ -87,6 +88,7 @@ class SetFigures:
     degraded: int
     latency: Latency | None
     stages: Mapping[str, Latency]
+    missed: tuple[str, ...]
 
 
 def judge(
@@ -139,6 +141,7 @@ def summarise(data: EvaluationSet, judged: Sequence[Judged]) -> SetFigures:
             for stage in stages
             if (found := latency(a.timings_ms[stage] for a in defaults if stage in a.timings_ms)) is not None
         },
+        missed=tuple(one.asked.id for one in judged if one.asked.relevant.isdisjoint(one.ranking.ids[:10])),
     )
 
 

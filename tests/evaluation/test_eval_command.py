@@ -87,6 +87,20 @@ def test_every_question_is_asked_in_its_own_workspace_and_finds_its_row(run: Run
     assert "total" in found["stages"]
 
 
+def test_questions_without_an_answer_are_named(run: Run, tmp_path: Path) -> None:
+    rows = [row(f"r{number}", f"the ferry number {number} leaves at nine") for number in range(30)]
+    lonely = row("lonely", "xylophone")
+    data = write_set(
+        tmp_path / "data" / "pier",
+        [*rows, lonely],
+        [asked("known", "ferry number 7", ["r7"]), asked("lost", "the ferry number 8 leaves at nine", ["lonely"])],
+    )
+    code, out, _ = run(data)
+    assert code == 0
+    assert "pier: nothing found for lost\n" in out
+    assert report_of(run(data, "--json", "-"))["sets"]["pier"]["missed"] == ["lost"]
+
+
 def test_a_label_that_answers_cross_is_no_workspace(run: Run, stars: Path) -> None:
     found = report_of(run(stars, "--json", "-"))["sets"]["stars"]
     assert (found["scoped"], found["workspaces"], found["figures"]["R@5"]["value"]) == (False, 1, 1.0)
