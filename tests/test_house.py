@@ -26,6 +26,8 @@ CROSSINGS = {
     "diagnosis.py",
     "embeddings/batching.py",
     "embeddings/loading.py",
+    "llm/pool.py",
+    "llm/providers.py",
     "mcp/connection.py",
     "mcp/opening.py",
     "opening/rooms.py",
