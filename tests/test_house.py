@@ -22,6 +22,7 @@ PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="ut
 
 CROSSINGS = {
     "bank.py",
+    "cache/file.py",
     "compression/threaded.py",
     "diagnosis.py",
     "embeddings/batching.py",
