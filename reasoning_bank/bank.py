@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Literal, Self, TypeVar, Unpack
@@ -22,6 +23,7 @@ from reasoning_bank.compression.results import Compression, CompressionOptions
 from reasoning_bank.compression.threaded import Report
 from reasoning_bank.diagnosis import Check
 from reasoning_bank.errors import BusyError, InputError, NotFoundError, StorageError
+from reasoning_bank.learning.recording import LIBRARY
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.opening import Clockwork, Rooms, clockwork, open_rooms
 from reasoning_bank.records import (
@@ -37,6 +39,7 @@ from reasoning_bank.records import (
     Retrieval,
     RetrievalEverywhere,
     RetrievedMemory,
+    Source,
     StoreResult,
     Trace,
     Verdict,
@@ -131,22 +134,40 @@ class ReasoningBank:
         *,
         memories: Sequence[MemoryItem] | None = None,
         idempotency_key: str | None = None,
+        source: Source = LIBRARY,
+        wait_s: float = 0.0,
     ) -> StoreResult:
         """Keep what happened on a task and what was learned from it; durable when it returns.
 
         Args:
             memories: lessons the assistant distilled itself, at most 5; None lets the rules distil.
             idempotency_key: repeating a call with its key returns the first answer.
+            source: the way it came.
+            wait_s: longest wait, in seconds, for a language model that has still to look at it; the answer then says
+                what it found, or that it is still queued.
 
         Raises:
             InputError: something of it cannot be kept; the text names the field and what to send.
             StorageError: it was not kept.
         """
-        record = partial(self.rooms.recorder.record, drafts=memories, idempotency_key=idempotency_key)
+        record = partial(self.rooms.recorder.record, drafts=memories, idempotency_key=idempotency_key, source=source)
         with self.monitor.measure("store_trace"):
             result = await _in_thread(record, named_workspace(workspace), trace)
         self.rooms.worker.wake()
-        return result
+        return await self._looked_at(workspace, result, wait_s) if result.queued and wait_s > 0 else result
+
+    async def _looked_at(self, workspace: str, result: StoreResult, wait_s: float) -> StoreResult:
+        """The answer once a language model has looked at the trace, or as it is when the time is up."""
+        latest = result
+        with anyio.move_on_after(wait_s):
+            # Any process on this bank may do the work: only the kept answer tells.
+            while latest.queued:
+                await anyio.sleep(_POLL_S)
+                found = await self.rooms.database.read(
+                    lambda c: self.rooms.recorder.answer(c, workspace, result.idempotency_key)
+                )
+                latest = found or latest
+        return replace(latest, replayed=result.replayed)
 
     async def store_many(self, workspace: str, batch: Sequence[ImportedTrace]) -> list[StoreResult]:
         """Keep rows from elsewhere in one transaction: redacted, never gated, merged or dropped.
@@ -154,7 +175,7 @@ class ReasoningBank:
         A row that is there already is reported with the reason "already stored".
         """
         with self.monitor.measure("store_many"):
-            results = await _in_thread(self.rooms.recorder.import_traces, named_workspace(workspace), batch, identified)
+            results = await _in_thread(self.rooms.importer.store, named_workspace(workspace), batch, identified)
         self.rooms.worker.wake()
         return results
 
@@ -210,6 +231,7 @@ class ReasoningBank:
         for name in found.degraded:
             self.monitor.count(f"degraded.{name}")
         self._contributions.served(workspace, found)
+        self.rooms.served.note(workspace, [(each.memory.id, each.memory.item) for each in found.memories])
         self.rooms.usage.served(workspace, [retrieved.memory.id for retrieved in found.memories])
         return found
 

@@ -24,12 +24,13 @@ from reasoning_bank.learning.evidence import (
     succeeded,
     tells,
 )
+from reasoning_bank.learning.recall import own_steps
 from reasoning_bank.learning.step import Step
-from reasoning_bank.learning.steps import read_steps
 from reasoning_bank.records import ErrorContext, MemoryItem, NewTrace
 
 MAX_ITEMS = 3
 """Items one trace may give; ReasoningBank (arXiv 2509.25140) found more to hurt."""
+MADE_BY: Final = "rules/2"
 
 _TEXT_CHARS: Final = 2_000
 _TITLE_CHARS: Final = 120
@@ -57,7 +58,7 @@ def distil(report: NewTrace) -> tuple[MemoryItem, ...]:
 
     Deterministic; every quoted word occurs in the trace. The items still have to pass the gate.
     """
-    steps = read_steps(report.trajectory)
+    steps = own_steps(report.trajectory)
     if not steps:
         return ()
     run = judged(steps)
@@ -72,6 +73,7 @@ def distil(report: NewTrace) -> tuple[MemoryItem, ...]:
             actor=report.actor,
             time=report.time,
             origin="rules",
+            made_by=MADE_BY,
             position=position,
         )
         for position, item in enumerate(items)

@@ -19,7 +19,12 @@ from reasoning_bank.compression.threaded import ThreadedCompressor
 from reasoning_bank.embeddings.backends import reopen_embedder
 from reasoning_bank.embeddings.switch import ModelSwitch, RunningModel
 from reasoning_bank.learning.editing import MemoryEditor
-from reasoning_bank.learning.recording import EMBED, TraceRecorder
+from reasoning_bank.learning.importing import TraceImporter
+from reasoning_bank.learning.intake import Intake
+from reasoning_bank.learning.judge import judged_by_rules
+from reasoning_bank.learning.recall import RecentlyServed
+from reasoning_bank.learning.recording import TraceRecorder
+from reasoning_bank.learning.work import EMBED
 from reasoning_bank.opening.clockwork import Clockwork
 from reasoning_bank.opening.embedding import configured_model, embedding_handler
 from reasoning_bank.opening.indexing import vector_index, vector_indexer
@@ -52,6 +57,8 @@ class Rooms:
     retriever: Retriever
     redactor: Callable[[str], Redactor]
     recorder: TraceRecorder
+    importer: TraceImporter
+    served: RecentlyServed
     editor: MemoryEditor
     usage: UsageLog
     worker: OutboxWorker
@@ -106,6 +113,8 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
     redactor, limits = redactor_of(settings, database, salt), limits_of(settings)
     caches = retrieval_caches(settings)
     retriever = retriever_of(settings, database, models, caches, count_tokens, index, clock)
+    served = RecentlyServed()
+    intake = Intake(redactor=redactor, limits=limits, served=served, now=clock.now, new_id=clock.new_id)
     rooms = Rooms(
         database=database,
         assets=assets,
@@ -113,7 +122,9 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         models=models,
         retriever=retriever,
         redactor=redactor,
-        recorder=TraceRecorder(database, redactor=redactor, limits=limits, now=clock.now, new_id=clock.new_id),
+        recorder=TraceRecorder(database, intake, judge=judged_by_rules),
+        importer=TraceImporter(database, redactor=redactor, limits=limits, now=clock.now),
+        served=served,
         editor=MemoryEditor(database, redactor=redactor, limits=limits, now=clock.now),
         usage=UsageLog(database),
         worker=_worker(settings, database, embedding_handler(models, indexer), clock, owner),

@@ -10,6 +10,7 @@ from reasoning_bank.records.access import (
 )
 from reasoning_bank.records.learning import (
     Counters,
+    Distillation,
     ErrorContext,
     EventTime,
     Genealogy,
@@ -47,6 +48,7 @@ from reasoning_bank.records.searching import (
 __all__ = [
     "Considered",
     "Counters",
+    "Distillation",
     "ErrorContext",
     "EventTime",
     "Explanation",

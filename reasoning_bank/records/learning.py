@@ -12,6 +12,7 @@ Origin = Literal["client", "rules", "llm", "import"]
 """Who put the words of a memory: the assistant, our rules, an LLM, or an imported row."""
 Trust = Literal["quarantined", "low", "normal", "trusted"]
 Verdict = Literal["helped", "misled", "ignored"]
+Distillation = Literal["client", "llm", "rules", "none"]
 EventTime: TypeAlias = "str | int | float | None"
 """When it happened, as the source said it: ISO 8601 text, an order number, or unknown."""
 
@@ -195,24 +196,36 @@ class ImportedTrace:
 
 @dataclass(frozen=True, slots=True)
 class StoredMemory:
-    """What happened to one memory of a stored trace; `reason` is set unless it was created."""
+    """What happened to one memory of a stored trace; `reason` is set unless it was created.
+
+    One that is "quarantined" is kept, with its reason, and never found until somebody has looked at it.
+    """
 
     id: str | None
-    action: Literal["created", "merged", "rejected"]
+    action: Literal["created", "merged", "quarantined", "rejected"]
     title: str
     reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoreResult:
-    """The durable answer to `store_trace`; a replay of the same call returns the same ids."""
+    """The durable answer to `store_trace`; a replay of the same call returns the same ids.
+
+    Attributes:
+        distillation: who wrote the memories: the assistant, a language model, our rules, or nobody (there are none).
+        distil_request: what the assistant is asked to send, where no language model will look at the trace.
+        queued: a language model has still to look at the trace; its memories will replace those of the rules.
+        judgement: how the task ended as judged from the trace, where the assistant did not say.
+    """
 
     trace_id: str
     memories: tuple[StoredMemory, ...]
-    distillation: Literal["client", "rules", "none"]
+    distillation: Distillation
     idempotency_key: str
     replayed: bool = False
     distil_request: Mapping[str, JsonValue] | None = None
+    queued: bool = False
+    judgement: Judgement | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_bank.learning.distil import MAX_ITEMS, distil, found_by, task_title
-from reasoning_bank.learning.gate import refusal
+from reasoning_bank.learning.gate import Refusal, evidence_of, refusal
 from reasoning_bank.records import JsonValue, MemoryItem, NewTrace, Outcome
 from tests.learning.runs import CANCEL, DISK, PATCH, ROUNDING, RUNS, STORY, TIMEOUT
+
+
+def refused(item: MemoryItem, report: NewTrace) -> Refusal | None:
+    return refusal(item, evidence_of([report]))
+
 
 QUOTED = re.compile(r"`([^`\n]+)`")
 
@@ -24,14 +29,14 @@ def words_of(value: JsonValue) -> str:
 
 
 def kept(report: NewTrace) -> list[MemoryItem]:
-    return [item for item in distil(report) if refusal(item, report) is None]
+    return [item for item in distil(report) if refused(item, report) is None]
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_every_run_gives_one_to_three_items_that_pass_the_gate(name: str) -> None:
     items = distil(RUNS[name])
     assert 1 <= len(items) <= MAX_ITEMS
-    assert [refusal(item, RUNS[name]) for item in items] == [None] * len(items)
+    assert [refused(item, RUNS[name]) for item in items] == [None] * len(items)
     assert [item.position for item in items] == list(range(len(items)))
     assert {(item.origin, item.outcome) for item in items} == {("rules", RUNS[name].outcome)}
 
@@ -196,8 +201,8 @@ def test_any_trajectory_gives_bounded_supported_items(trajectory: JsonValue, out
     items = distil(report)
     assert len(items) <= MAX_ITEMS
     for item in items:
-        reason = refusal(item, report)
-        assert reason is None or not reason.startswith("not supported")
+        reason = refused(item, report)
+        assert reason is None or reason.code != "not supported"
         assert item.text.strip()
         assert item.title.strip()
 

@@ -52,7 +52,7 @@ class Stored(Answer):
 
     id: str | None
     title: str
-    action: Literal["created", "merged", "rejected"]
+    action: Literal["created", "merged", "quarantined", "rejected"]
     reason: str | None
 
 

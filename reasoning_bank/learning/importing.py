@@ -1,0 +1,126 @@
+"""Rows from elsewhere: redacted, but never gated, merged or dropped; those that are there already stay as they are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from reasoning_bank.learning.admission import Limits, admitted_item, admitted_trace
+from reasoning_bank.learning.answers import digest, given
+from reasoning_bank.learning.work import EMBED, promise
+from reasoning_bank.privacy.redaction import Redactor
+from reasoning_bank.records import ImportedMemory, ImportedTrace, Memory, Source, StoredMemory, StoreResult, Trace
+from reasoning_bank.storage import memories, traces, workspaces
+from reasoning_bank.storage.database import Database
+from reasoning_bank.text.analyser import analyse
+from reasoning_bank.text.fields import content_hash
+
+IMPORT = Source("import")
+
+
+class TraceImporter:
+    """Writes traces from elsewhere with the memories they came with; for worker threads.
+
+    Args:
+        redactor: gives the redactor of a workspace.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        redactor: Callable[[str], Redactor],
+        limits: Limits,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._redactor = redactor
+        self._limits = limits
+        self._now = now
+
+    def store(
+        self,
+        workspace: str,
+        batch: Sequence[ImportedTrace],
+        identified: Callable[[ImportedTrace], ImportedTrace],
+        *,
+        source: Source = IMPORT,
+    ) -> list[StoreResult]:
+        """Store rows in one transaction.
+
+        Args:
+            identified: gives a redacted trace and its memories the ids they lack, always the same for the same
+                words; what is there already is left as it is and reported with the reason "already stored".
+            source: the way they came.
+        """
+        redactor = self._redactor(workspace)
+        admitted = [identified(self._admitted(trace, redactor)) for trace in batch]
+        terms = {given(memory.id): analyse(memory.item).packed() for trace in admitted for memory in trace.memories}
+        return self._database.write_now(
+            lambda connection: _store(connection, workspace, admitted, terms, now=self._now(), source=source)
+        )
+
+    def _admitted(self, trace: ImportedTrace, redactor: Redactor) -> ImportedTrace:
+        kept = tuple(
+            replace(memory, item=admitted_item(memory.item, limits=self._limits, redactor=redactor))
+            for memory in trace.memories
+        )
+        report = admitted_trace(trace.report, limits=self._limits, redactor=redactor)
+        return replace(trace, report=report, memories=kept)
+
+
+def _store(
+    connection: Connection,
+    workspace: str,
+    batch: Sequence[ImportedTrace],
+    terms: Mapping[str, bytes],
+    *,
+    now: datetime,
+    source: Source,
+) -> list[StoreResult]:
+    workspaces.ensure(connection, workspace, now)
+    there = memories.existing_ids(
+        connection, workspace, [given(memory.id) for trace in batch for memory in trace.memories]
+    )
+    known = traces.existing_ids(connection, workspace, [given(trace.id) for trace in batch])
+    results: list[StoreResult] = []
+    fresh: list[Memory] = []
+    for trace in batch:
+        trace_id = given(trace.id)
+        if trace_id not in known:
+            created = trace.created_at or now
+            row = Trace(trace_id, workspace, trace.report, created, digest(asdict(trace.report)), source)
+            traces.insert(connection, row)
+            known.add(trace_id)
+        new = [memory for memory in trace.memories if memory.id not in there]
+        there.update(given(memory.id) for memory in new)
+        fresh += [_imported(memory, workspace, trace_id, now) for memory in new]
+        results.append(_result(trace, trace_id, {given(memory.id) for memory in new}))
+    memories.insert(connection, fresh, [terms[memory.id] for memory in fresh])
+    promise(connection, workspace, EMBED, [memory.id for memory in fresh if memory.deleted_at is None], now=now)
+    return results
+
+
+def _imported(memory: ImportedMemory, workspace: str, trace_id: str, now: datetime) -> Memory:
+    created = memory.created_at or now
+    return Memory(
+        id=given(memory.id),
+        workspace=workspace,
+        trace_id=trace_id,
+        item=memory.item,
+        counters=memory.counters,
+        created_at=created,
+        updated_at=memory.updated_at or created,
+        content_hash=content_hash(memory.item),
+        superseded_by=memory.superseded_by,
+        deleted_at=memory.deleted_at,
+    )
+
+
+def _result(trace: ImportedTrace, trace_id: str, new: set[str]) -> StoreResult:
+    stored = tuple(
+        StoredMemory(memory.id, "created", memory.item.title, None if memory.id in new else "already stored")
+        for memory in trace.memories
+    )
+    return StoreResult(trace_id, stored, "client", idempotency_key=trace_id)

@@ -1,0 +1,163 @@
+"""How items become memories: redaction, the gate, the quarantine, and one insert with all that it promises.
+
+The same way for what an assistant sends, what rules or a model distil, and what is captured from a conversation.
+Looking at items takes longer than storing them, so that is done first and holds no lock.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from reasoning_bank.learning.admission import Limits, admitted_item, admitted_trace
+from reasoning_bank.learning.gate import Evidence, Refusal, refusal
+from reasoning_bank.learning.recall import RecentlyServed
+from reasoning_bank.learning.work import CONSOLIDATE, EMBED, promise
+from reasoning_bank.privacy.redaction import Redactor
+from reasoning_bank.privacy.suspicion import suspicion
+from reasoning_bank.records import Counters, Memory, MemoryItem, NewTrace, StoredMemory
+from reasoning_bank.storage import memories, rejections
+from reasoning_bank.storage.rejections import Rejection
+from reasoning_bank.text.analyser import analyse
+from reasoning_bank.text.fields import content_hash
+
+KNOWN: Final = "identical to a memory the bank already has"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An item that may be kept, with its packed terms; `suspected` is why it will not be served."""
+
+    item: MemoryItem
+    terms: bytes
+    suspected: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What the gate made of some items: those to keep by content hash, in order, and those refused."""
+
+    kept: Mapping[str, Prepared]
+    refused: tuple[Rejection, ...]
+
+    def told(self) -> tuple[StoredMemory, ...]:
+        """The refused ones, as their author is told of them."""
+        return tuple(StoredMemory(None, "rejected", each.title, each.reason) for each in self.refused)
+
+
+class Intake:
+    """Lets traces and items into the bank; for worker threads.
+
+    Args:
+        redactor: gives the redactor of a workspace (its own privacy mode, else the default).
+        served: what this process has just served; its echo is not learned again.
+        now: the clock, aware UTC.
+        new_id: makes an unguessable id with the given prefix.
+        consolidates: somebody looks for what new memories repeat or contradict.
+    """
+
+    def __init__(
+        self,
+        *,
+        redactor: Callable[[str], Redactor],
+        limits: Limits,
+        served: RecentlyServed,
+        now: Callable[[], datetime],
+        new_id: Callable[[str], str],
+        consolidates: bool = False,
+    ) -> None:
+        self.now = now
+        self.new_id = new_id
+        self._redactor = redactor
+        self._limits = limits
+        self._served = served
+        self._consolidates = consolidates
+
+    def admit(self, workspace: str, report: NewTrace) -> NewTrace:
+        """Return a trace as it may be kept; raises `InputError` as `admitted_trace` does."""
+        return admitted_trace(report, limits=self._limits, redactor=self._redactor(workspace))
+
+    def admit_items(self, workspace: str, items: Iterable[MemoryItem]) -> tuple[MemoryItem, ...]:
+        """Return items as they may be kept; raises `InputError` as `admitted_item` does."""
+        redactor = self._redactor(workspace)
+        return tuple(
+            admitted_item(item, limits=self._limits, redactor=redactor, field=f"memories[{index}]")
+            for index, item in enumerate(items)
+        )
+
+    def examine(self, workspace: str, items: Iterable[MemoryItem], evidence: Evidence) -> Examined:
+        """Look at redacted items; nothing is stored.
+
+        Args:
+            evidence: of the traces they claim to come from.
+        """
+        kept: dict[str, Prepared] = {}
+        refused: list[Rejection] = []
+        for item in items:
+            reason = refusal(item, evidence) or self._echo(workspace, item)
+            if reason:
+                refused.append(Rejection(item.title, str(reason), item.made_by))
+            else:
+                kept[content_hash(item)] = _prepared(item)
+        return Examined(kept, tuple(refused))
+
+    def keep(self, connection: Connection, workspace: str, trace_id: str, examined: Examined) -> list[StoredMemory]:
+        """Store what was examined, as memories of a stored trace; in the caller's transaction."""
+        now = self.now()
+        known = memories.by_content_hash(connection, workspace, examined.kept)
+        fresh = {
+            digest: self._memory(workspace, trace_id, digest, prepared)
+            for digest, prepared in examined.kept.items()
+            if digest not in known
+        }
+        terms = [examined.kept[digest].terms for digest in fresh]
+        memories.insert(connection, list(fresh.values()), terms)
+        promise(connection, workspace, EMBED, [memory.id for memory in fresh.values()], now=now)
+        if self._consolidates:
+            served = [memory.id for memory in fresh.values() if memory.quarantined_for is None]
+            promise(connection, workspace, CONSOLIDATE, served, now=now)
+        rejections.add(connection, workspace, trace_id, examined.refused, now=now)
+        merged = [
+            StoredMemory(known[digest], "merged", prepared.item.title, KNOWN)
+            for digest, prepared in examined.kept.items()
+            if digest in known
+        ]
+        return [_told(memory) for memory in fresh.values()] + merged
+
+    def _echo(self, workspace: str, item: MemoryItem) -> Refusal | None:
+        echoed = self._served.echoed(workspace, item)
+        return (
+            Refusal("echo of a memory", f"{echoed} was just served and says this: rate it instead") if echoed else None
+        )
+
+    def _memory(self, workspace: str, trace_id: str, digest: str, prepared: Prepared) -> Memory:
+        now = self.now()
+        item = replace(prepared.item, session=trace_id)
+        return Memory(
+            id=self.new_id("m"),
+            workspace=workspace,
+            trace_id=trace_id,
+            item=item,
+            counters=Counters(),
+            created_at=now,
+            updated_at=now,
+            content_hash=digest,
+            quarantined_for=prepared.suspected,
+        )
+
+
+def _prepared(item: MemoryItem) -> Prepared:
+    context = item.error_context
+    parts = (context.error_type, context.failure_pattern, context.corrective_guidance) if context else ()
+    found = suspicion("\n".join([item.title, item.description, item.content, *parts, *item.tags]))
+    suspected = f"{found.kind}: {found.evidence}" if found else None
+    kept = replace(item, trust="quarantined") if suspected else item
+    return Prepared(kept, analyse(kept).packed(), suspected)
+
+
+def _told(memory: Memory) -> StoredMemory:
+    if memory.quarantined_for is None:
+        return StoredMemory(memory.id, "created", memory.item.title)
+    return StoredMemory(memory.id, "quarantined", memory.item.title, memory.quarantined_for)

@@ -1,0 +1,62 @@
+"""What a run was told by the bank itself: no evidence, and nothing to learn once more."""
+
+import re
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final
+
+from reasoning_bank.learning.step import Step
+from reasoning_bank.learning.steps import read_steps
+from reasoning_bank.records import JsonValue, MemoryItem
+
+ECHO_SHARE: Final = 0.6
+"""Share of a text's runs of four words that one served memory must have for the text to be its echo."""
+_RUN: Final = 4
+_REMEMBERED: Final = 64
+_WORD: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")
+_RECALLING: Final = re.compile(
+    r"\W?(?:\w{0,60}[._:-]{1,2})?(?:retrieve|search|get|recall|query|read|list|find)_?"
+    r"(?:memor(?:y|ies)|knowledge|lessons?)\w{0,40}\b",
+    re.IGNORECASE,
+)
+
+
+def own_steps(trajectory: JsonValue) -> list[Step]:
+    """Return the steps of a run without those that only asked a memory: what came back was known before."""
+    return [step for step in read_steps(trajectory) if not _RECALLING.match(step.tool or step.action)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    id: str
+    runs: frozenset[str]
+
+
+class RecentlyServed:
+    """The memories last served to each workspace by this process; thread-safe, bounded."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._served: dict[str, deque[_Served]] = {}
+
+    def note(self, workspace: str, served: Sequence[tuple[str, MemoryItem]]) -> None:
+        """Remember memories, by id, that were just served."""
+        new = [_Served(id_, _runs(f"{item.description}\n{item.content}")) for id_, item in served]
+        with self._lock:
+            self._served.setdefault(workspace, deque(maxlen=_REMEMBERED)).extend(each for each in new if each.runs)
+
+    def echoed(self, workspace: str, item: MemoryItem) -> str | None:
+        """Return the id of the served memory that the item only repeats, or None."""
+        runs = _runs(f"{item.description}\n{item.content}")
+        with self._lock:
+            served = list(self._served.get(workspace, ()))
+        if not runs:
+            return None
+        return next((each.id for each in reversed(served) if len(runs & each.runs) >= ECHO_SHARE * len(runs)), None)
+
+
+def _runs(text: str) -> frozenset[str]:
+    words = [word.lower() for word in _WORD.findall(text)]
+    return frozenset(" ".join(words[at : at + _RUN]) for at in range(len(words) - _RUN + 1))
