@@ -133,33 +133,33 @@ class Budget:
         return {"day": day.isoformat(), "resets_at": _end(day).isoformat(), **await self._database.read(look)}
 
     def _refuse_beyond(self, connection: Connection, workspace: str, most: Usage) -> None:
-        for state in self._states(connection, workspace):
-            money = state.name.startswith("dollars")
-            more = most.cost_micros / _MICROS if money else most.tokens
+        for state in (*self._states(connection, None), *self._states(connection, workspace)):
+            more = most.cost_micros / _MICROS if state.name.startswith("dollars") else most.tokens
             if state.spent + more > state.limit:
                 raise self._spent(state, more)
 
     def _spent(self, state: LimitState, more: float) -> BudgetSpentError:
         now = self._now()
         end = _end(now.astimezone(UTC).date())
+        # What others spent is not said: whoever reads this may be one of many.
         said = (
-            f"today's budget for language models is spent: {state.spent:g} of {state.name} = {state.limit:g} are used,"
-            f" and this call can take {more:g}; it begins anew at {end.isoformat()}"
+            f"today's budget for language models ({state.name} = {state.limit:g}) does not hold this call, which can"
+            f" take {more:g}; it begins anew at {end:%Y-%m-%d %H:%M} UTC"
         )
         return BudgetSpentError(said, retry_after_s=(end - now).total_seconds())
 
     def _states(self, connection: Connection, workspace: str | None) -> Iterator[LimitState]:
-        limits, day = self._limits, self._today()
-        everyone = ("", None, limits.tokens, limits.dollars)
-        own = ("_per_workspace", workspace, limits.tokens_per_workspace, limits.dollars_per_workspace)
-        for suffix, whose, tokens, dollars in (everyone, own) if workspace is not None else (everyone,):
-            if tokens is None and dollars is None:
-                continue
-            used = llm_usage.total(connection, day, whose)
-            if tokens is not None:
-                yield LimitState(f"tokens{suffix}", used.tokens, tokens)
-            if dollars is not None:
-                yield LimitState(f"dollars{suffix}", used.cost_micros / _MICROS, dollars)
+        """The limits of a workspace, or those of all together."""
+        suffix = "" if workspace is None else "_per_workspace"
+        tokens: int | None = getattr(self._limits, f"tokens{suffix}")
+        dollars: float | None = getattr(self._limits, f"dollars{suffix}")
+        if tokens is None and dollars is None:
+            return
+        used = llm_usage.total(connection, self._today(), workspace)
+        if tokens is not None:
+            yield LimitState(f"tokens{suffix}", used.tokens, tokens)
+        if dollars is not None:
+            yield LimitState(f"dollars{suffix}", used.cost_micros / _MICROS, dollars)
 
     def _today(self) -> date:
         return self._now().astimezone(UTC).date()

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from reasoning_bank.cache.file import FileCache
+from reasoning_bank.records import JsonValue
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 Make = Callable[..., FileCache]
@@ -55,7 +56,7 @@ def make(tmp_path: Path, clock: Clock) -> Iterator[Make]:
 
 
 async def test_a_value_outlives_its_process(make: Make) -> None:
-    value = {"text": "é 漢 \ud800 \n", "numbers": [1, 2.5, None, True]}
+    value: JsonValue = {"text": "é 漢 \ud800 \n", "numbers": [1, 2.5, None, True]}
     first = make()
     await first.put("a", "k", value)
     first.close()
