@@ -1,6 +1,7 @@
 """`compress`: a filter that shortens a prompt."""
 
 import difflib
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("compress")
-@click.argument("file", type=click.File("r", encoding="utf-8", errors="surrogateescape"), default="-")
+@click.argument("file", type=click.File("rb"), default="-")
 @click.option("--query", "-q", help="What the prompt will be asked; else its own question is looked for.")
 @click.option("--max-tokens", type=int, help="Most tokens of the result.")
 @click.option(
@@ -59,8 +60,12 @@ def compress_command(
     from reasoning_bank.cli.output import print_json
     from reasoning_bank.compressing import open_compressor
 
+    if as_diff and as_json:
+        raise click.UsageError(
+            "--diff and --json exclude each other: the JSON has the text, and `kept` says what it kept"
+        )
     settings = load(compression={"tokenizer": tokenizer})
-    prompt = file.read()
+    prompt = _text(file.read())
     with open_compressor(settings, meaning=meaning) as compress:
         result = compress(prompt, **_options(**options))
     if stats:
@@ -74,8 +79,22 @@ def compress_command(
         for line in _diff(prompt, result.text):
             click.echo(line)
     else:
-        # Bytes that are no UTF-8 go out as they came in.
-        click.echo(result.text.encode("utf-8", "surrogateescape"), nl=False)
+        # A filter adds nothing; on a terminal the shell's next line would follow at once.
+        ends_open = sys.stdout.isatty() and not result.text.endswith("\n")
+        click.echo(result.text.encode(), nl=ends_open)
+
+
+def _text(data: bytes) -> str:
+    """Return what a file or a pipe says; raises InputError for what is no text."""
+    from reasoning_bank.errors import InputError
+
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"the input is no UTF-8 text (byte {error.start}): convert it first, as with iconv") from error
+    if "\0" in text:
+        raise InputError("the input has NUL characters: it is binary, or UTF-16 (convert it first, as with iconv)")
+    return text
 
 
 def _options(*, tables: bool, **given: Any) -> "CompressionOptions":

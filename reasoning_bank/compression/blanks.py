@@ -10,16 +10,12 @@ _CODE: Final = re.compile(r"\"{3}|'{3}|<<-?[\"']?[A-Z]{2}")
 _EMPTY_LINES: Final = re.compile(r"\n(?P<first>[ \t]*\r?\n)(?:[ \t]*\r?\n)+")
 
 
-def at_line_ends(source: str, start: int = 0) -> list[Edit]:
-    """Return the edits that take out the blanks at the ends of lines.
-
-    Args:
-        source: whole lines.
-        start: offset of the source in the prompt, added to those of the edits.
-    """
+def at_line_ends(source: str) -> list[Edit]:
+    """Return the edits that take out the blanks at the ends of whole lines."""
     if _CODE.search(source):
         return []
     edits: list[Edit] = []
+    start = 0
     # What stands behind the last line end goes on in the next segment.
     for line in source.split("\n")[:-1]:
         body = line.rstrip("\r")
@@ -31,12 +27,8 @@ def at_line_ends(source: str, start: int = 0) -> list[Edit]:
     return edits
 
 
-def empty_lines(source: str, start: int = 0) -> list[Edit]:
-    """Return the edits that leave one of several empty lines in a row; see `at_line_ends`."""
+def empty_lines(source: str) -> list[Edit]:
+    """Return the edits that leave one of several empty lines in a row."""
     if _CODE.search(source):
         return []
-    found: list[Edit] = []
-    for match in _EMPTY_LINES.finditer(source):
-        first, end = match.span("first")[1], match.end()
-        found.append(Edit(start + first, start + end, ""))
-    return found
+    return [Edit(match.end("first"), match.end(), "") for match in _EMPTY_LINES.finditer(source)]

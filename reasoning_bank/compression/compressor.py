@@ -1,13 +1,13 @@
 """A prompt within a token budget: what loses nothing first, then whole units, and a mark where something was cut."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, Unpack
 
 from reasoning_bank.compression.edits import Edit, Segment, Span, Step, merge
 from reasoning_bank.compression.extraction import Extraction, Selection
-from reasoning_bank.compression.lossless import REFERENCES, lossless_steps, lossy_steps
+from reasoning_bank.compression.lossless import REFERENCES, Settled, lossless_steps, lossy_steps
 from reasoning_bank.compression.pieces import Pieces
 from reasoning_bank.compression.protect import protected
 from reasoning_bank.compression.question import own_question
@@ -163,6 +163,7 @@ class _Run:
     wanted: _Wanted
     progress: Progress
     segments: Callable[[str], tuple[Segment, ...]]
+    settled: Settled = field(default_factory=Settled)
 
     def result(self, encode: Encode | None, head_ratio: float) -> Compression:
         found = self.segments(self.prompt)
@@ -192,6 +193,7 @@ class _Run:
             preserve_json=self.wanted.preserve_json,
             docstrings=self.wanted.drop_docstrings,
             count=self.tokenizer.count,
+            settled=self.settled,
         )
         return self._with(state, [step for step in steps if references or step.name != REFERENCES], until=0)
 

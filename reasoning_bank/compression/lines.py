@@ -157,9 +157,9 @@ def _diff(view: _View, at: int) -> tuple[int, bool]:
 def _csv(view: _View, at: int) -> tuple[int, bool]:
     """Lines with the same number of separators, two at least, and no sentences."""
     line = view.lines[at]
-    for mark in _DELIMITERS:
-        fields = line.count(mark)
-        if fields < 2 or f"{mark} " in line[:_READ] or view.kinds[at] in {"code", "log"}:
+    for mark in _DELIMITERS if view.kinds[at] not in {"code", "log"} else ():
+        fields = 0 if f"{mark} " in line[:_READ] else line.count(mark)
+        if fields < 2:
             continue
         last = at
         while last < len(view.lines) and view.lines[last].count(mark) == fields:

@@ -62,24 +62,23 @@ class _Line(NamedTuple):
     text: str
 
 
-def counted(source: str, start: int = 0) -> list[Edit]:
+def counted(source: str) -> list[Edit]:
     """Return the edits that make one line of equal lines in a row, with their number: "connection lost ×37".
 
     Args:
         source: whole lines.
-        start: offset of the source in the prompt, added to those of the edits.
     """
     edits: list[Edit] = []
-    for text, group in groupby(_lines(source, start), key=lambda line: line.text):
+    for text, group in groupby(_lines(source), key=lambda line: line.text):
         lines = list(group)
         if len(lines) > 1 and len(text) * (len(lines) - 1) > _COSTS and text.strip() and not _COUNTED.search(text):
             edits.append(Edit(_text_end(lines[0]), _text_end(lines[-1]), f" ×{len(lines)}"))
     return edits
 
 
-def uncoloured(source: str, start: int = 0) -> list[Edit]:
+def uncoloured(source: str) -> list[Edit]:
     """Return the edits that take out the colours of a terminal."""
-    return [Edit(start + match.start(), start + match.end(), "") for match in _COLOUR.finditer(source)]
+    return [Edit(match.start(), match.end(), "") for match in _COLOUR.finditer(source)]
 
 
 def asked_for(sources: Iterable[str], question: str) -> frozenset[str]:
@@ -92,14 +91,14 @@ def asked_for(sources: Iterable[str], question: str) -> frozenset[str]:
     return frozenset(term for term, count in common.items() if count <= max(_RARE * len(lines), _FEWEST))
 
 
-def folded(source: str, start: int = 0, *, asked: Collection[str] = ()) -> list[list[Edit]]:
+def folded(source: str, *, asked: Collection[str] = ()) -> list[list[Edit]]:
     """Return, for each pattern of lines, the edits that leave its first line, with how many there were and what varied.
 
     Lines that tell of errors and warnings stay, as do patterns with fewer than three lines, and lines with a term of
     `asked`: a folded line could have been the answer.
     """
     patterns: dict[str, list[_Line]] = {}
-    for line in _lines(source, start):
+    for line in _lines(source):
         stays = _TELLING.search(line.text) or REFERENCE.match(line.text)
         stays = stays or (asked and not _terms(line.text).isdisjoint(asked))
         if not stays and _WORDS.search(pattern := _SLOT.sub(_mask, line.text)):
@@ -107,9 +106,9 @@ def folded(source: str, start: int = 0, *, asked: Collection[str] = ()) -> list[
     return [_fold(lines) for lines in patterns.values() if len(lines) >= _FEWEST and _varies(lines)]
 
 
-def without_library_frames(source: str, start: int = 0) -> list[Edit]:
+def without_library_frames(source: str) -> list[Edit]:
     """Return the edits that count the frames of libraries in stack traces; the innermost frame always stays."""
-    lines = list(_lines(source, start))
+    lines = list(_lines(source))
     edits: list[Edit] = []
     for stack in _stacks(lines):
         outermost_first = _FRAME.match(lines[stack[0].start].text[:_READ], 0)
@@ -124,10 +123,10 @@ def without_library_frames(source: str, start: int = 0) -> list[Edit]:
     return edits
 
 
-def _lines(source: str, start: int) -> Iterator[_Line]:
-    end = start + len(source)
+def _lines(source: str) -> Iterator[_Line]:
+    start = 0
     for text in source.split("\n"):
-        yield _Line(start, min(start + len(text) + 1, end), text.rstrip("\r"))
+        yield _Line(start, min(start + len(text) + 1, len(source)), text.rstrip("\r"))
         start += len(text) + 1
 
 

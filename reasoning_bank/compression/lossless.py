@@ -19,6 +19,10 @@ _TEXT: Final[frozenset[Kind]] = frozenset({"prose", "chat", "memories", "instruc
 _LINES: Final[frozenset[Kind]] = frozenset({"log", "trace"})
 
 
+Settled = set[tuple[object, ...]]
+"""Steps with what they read, and the hashes of stretches in which they found nothing to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Prompt:
     """A prompt between two rounds."""
@@ -27,14 +31,27 @@ class _Prompt:
     segments: Sequence[Segment]
     protected: Sequence[Span]
     count: Callable[[str], int] = field(repr=False)
+    settled: Settled = field(repr=False)
+
+    def edits(self, segment: Segment, make: Callable[..., list[Edit]], *arguments: object) -> list[Edit]:
+        """Return the edits in the body of a segment; a stretch without any is not looked at again.
+
+        Only its hash is kept: a prompt may have megabytes.
+        """
+        stretch = self.stretch(segment)
+        key = make, *arguments, hash(stretch)
+        found = [] if key in self.settled else make(stretch, *arguments)
+        if not found:
+            self.settled.add(key)
+        return _shifted(found, segment.body[0])
 
     def stretch(self, segment: Segment) -> str:
         return self.text[slice(*segment.body)]
 
-    def keeping(self, segment: Segment) -> list[Span]:
+    def keeping(self, segment: Segment) -> tuple[Span, ...]:
         """Return the protected spans by their offsets into the body of a segment."""
         start, end = segment.body
-        return [(first - start, last - start) for first, last in self.protected if first < end and start < last]
+        return tuple((first - start, last - start) for first, last in self.protected if first < end and start < last)
 
     def saves(self, edits: Sequence[Edit], span: Span, *, shorter: bool) -> bool:
         """Return whether edits within a span make it fewer tokens, or as many for fewer characters."""
@@ -68,6 +85,7 @@ def lossless_steps(
     count: Callable[[str], int],
     preserve_json: bool = True,
     docstrings: bool = False,
+    settled: Settled | None = None,
 ) -> list[Step]:
     """Return the steps that make a text fewer tokens and lose nothing, by offsets into the text, apart from each other.
 
@@ -81,6 +99,7 @@ def lossless_steps(
         count: how many tokens a text takes.
         preserve_json: JSON keeps its shape, since something may parse it; False lets tables say their keys once.
         docstrings: documentation in code goes too.
+        settled: handed from call to call for one prompt, it saves looking at the same stretches again.
     """
     form = [
         *([] if preserve_json else [_Named("json_table", _json_tables)]),
@@ -96,7 +115,8 @@ def lossless_steps(
     ]
     # References quote what stands above: they come when it no longer changes.
     again = [_Named(REFERENCES, _references(preserve_json=preserve_json))]
-    return _settled(_Prompt(text, segments, protected, count), [form, again], is_lossless=True)
+    known = Settled() if settled is None else settled
+    return _settled(_Prompt(text, segments, protected, count, known), [form, again], is_lossless=True)
 
 
 def lossy_steps(
@@ -118,7 +138,7 @@ def lossy_steps(
         _Named("library_frames", _each(_LINES, logs.without_library_frames)),
         _Named("log_templates", _templates(asked)),
     ]
-    return _settled(_Prompt(text, segments, protected, count), [steps], is_lossless=False)
+    return _settled(_Prompt(text, segments, protected, count, set()), [steps], is_lossless=False)
 
 
 def _settled(prompt: _Prompt, phases: Sequence[Sequence[_Named]], *, is_lossless: bool) -> list[Step]:
@@ -137,7 +157,7 @@ def _settled(prompt: _Prompt, phases: Sequence[Sequence[_Named]], *, is_lossless
             break
         tokens = left
         made = _composed(made, new)
-        prompt = _Prompt(after, segments_of(after), moved(prompt.protected, edits), prompt.count)
+        prompt = _Prompt(after, segments_of(after), moved(prompt.protected, edits), prompt.count, prompt.settled)
     names = dict.fromkeys(name for phase in phases for name, _ in phase)
     steps = ((name, tuple(edit for edit, made_by in made if made_by == name)) for name in names)
     return [Step(name, edits, is_lossless, name in _RULES) for name, edits in steps if edits]
@@ -175,13 +195,17 @@ def _composed(made: Sequence[tuple[Edit, str]], new: Sequence[tuple[Edit, str]])
     return sorted([*stay, *((each.edit, new[each.number][1]) for each in rebased)])
 
 
-def _each(kinds: frozenset[Kind], make: Callable[[str, int], list[Edit]], *, is_one: bool = False) -> _Maker:
+def _shifted(edits: Sequence[Edit], by: int) -> list[Edit]:
+    return [Edit(edit.start + by, edit.end + by, edit.text) for edit in edits]
+
+
+def _each(kinds: frozenset[Kind], make: Callable[[str], list[Edit]], *, is_one: bool = False) -> _Maker:
     """Return a maker that goes through the segments of some kinds."""
 
     def proposals(prompt: _Prompt) -> Iterator[_Proposal]:
         for segment in prompt.segments:
-            if segment.kind in kinds and (edits := make(prompt.stretch(segment), segment.body[0])):
-                yield _Proposal(segment.body, edits, is_one)
+            if segment.kind in kinds:
+                yield _Proposal(segment.body, prompt.edits(segment, make), is_one)
 
     return proposals
 
@@ -192,11 +216,8 @@ def _each_code(make: Callable[[str, str, Sequence[Span]], list[Edit]]) -> _Maker
             language = "yaml" if segment.kind == "yaml" else segment.language
             if not language or segment.kind not in {"code", "yaml"}:
                 continue
-            start = segment.body[0]
-            edits = make(prompt.stretch(segment), language, prompt.keeping(segment))
-            if edits:
-                shifted = [Edit(edit.start + start, edit.end + start, edit.text) for edit in edits]
-                yield _Proposal(segment.body, shifted, is_one=True)
+            edits = prompt.edits(segment, make, language, prompt.keeping(segment))
+            yield _Proposal(segment.body, edits, is_one=True)
 
     return proposals
 
@@ -204,7 +225,8 @@ def _each_code(make: Callable[[str, str, Sequence[Span]], list[Edit]]) -> _Maker
 def _json_tables(prompt: _Prompt) -> Iterator[_Proposal]:
     for segment in prompt.segments:
         if segment.kind == "json":
-            for edits in structured.tabled(prompt.stretch(segment), segment.body[0]):
+            for table in structured.tabled(prompt.stretch(segment)):
+                edits = _shifted(table, segment.body[0])
                 yield _Proposal((edits[0].start, edits[-1].end), edits, is_one=True)
 
 
@@ -212,8 +234,8 @@ def _templates(asked: frozenset[str]) -> _Maker:
     def proposals(prompt: _Prompt) -> Iterator[_Proposal]:
         for segment in prompt.segments:
             if segment.kind in _LINES:
-                for edits in logs.folded(prompt.stretch(segment), segment.body[0], asked=asked):
-                    yield _Proposal(segment.body, edits, is_one=True)
+                for edits in logs.folded(prompt.stretch(segment), asked=asked):
+                    yield _Proposal(segment.body, _shifted(edits, segment.body[0]), is_one=True)
 
     return proposals
 

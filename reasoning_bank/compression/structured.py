@@ -39,12 +39,11 @@ class _Token(NamedTuple):
     kind: str
 
 
-def minified(source: str, start: int = 0) -> list[Edit]:
+def minified(source: str) -> list[Edit]:
     """Return the edits that take the blanks and the needless escapes out of JSON values that follow one another.
 
     Args:
         source: one or more whole JSON values.
-        start: offset of the source in the prompt, added to those of the edits.
 
     Returns:
         None at all where the text is not JSON, or would not be equal by value.
@@ -60,10 +59,10 @@ def minified(source: str, start: int = 0) -> list[Edit]:
             elif match.lastgroup == "escaped":
                 edits += _unescaped(source, match.span())
     after = _values(apply(source, edits)) if edits else []
-    return _shifted(edits, start) if [value for value, _ in after] == [value for value, _ in values] else []
+    return edits if [value for value, _ in after] == [value for value, _ in values] else []
 
 
-def tabled(source: str, start: int = 0) -> list[list[Edit]]:
+def tabled(source: str) -> list[list[Edit]]:
     """Return, for each uniform array, the edits that say its keys once: {"columns":[...],"rows":[[...],...]}.
 
     The result is JSON of another shape: whoever reads it needs to know the rule. What is in the rows stays.
@@ -77,22 +76,22 @@ def tabled(source: str, start: int = 0) -> list[list[Edit]]:
     while at < len(tokens):
         rows = _rows(source, tokens, ends, at) if source[tokens[at].start] == "[" else []
         if rows:
-            found.append(_shifted(_table(source, rows, (tokens[at].start, tokens[ends[at]].end)), start))
+            found.append(_table(source, rows, (tokens[at].start, tokens[ends[at]].end)))
             at = ends[at]
         at += 1
     return found
 
 
-def unpadded(source: str, start: int = 0) -> list[Edit]:
+def unpadded(source: str) -> list[Edit]:
     """Return the edits that take the padding out of the cells of a Markdown table, and all but one dash of its rule."""
     edits = [Edit(*match.span(), " ") for match in _PADDING.finditer(source)]
     for rule in _RULE.finditer(source):
         edits += (Edit(*match.span(), "-") for match in _DASHES.finditer(source, *rule.span()))
     edits.sort()
-    return _shifted(edits, start) if _cells(apply(source, edits)) == _cells(source) else []
+    return edits if _cells(apply(source, edits)) == _cells(source) else []
 
 
-def unquoted(source: str, start: int = 0) -> list[Edit]:
+def unquoted(source: str) -> list[Edit]:
     """Return the edits that take the quotes off fields of separated values which need none and are no numbers."""
     edits: list[Edit] = []
     for match in _QUOTED.finditer(source):
@@ -100,16 +99,12 @@ def unquoted(source: str, start: int = 0) -> list[Edit]:
             edits += (Edit(match.start(), match.start() + 1, ""), Edit(match.end() - 1, match.end(), ""))
     after = apply(source, edits)
     same = all(_fields(source, mark) == _fields(after, mark) for mark in _DELIMITERS if mark in source)
-    return _shifted(edits, start) if same else []
+    return edits if same else []
 
 
 def _tokens(source: str) -> Iterator[_Token]:
     for match in _TOKEN.finditer(source):
         yield _Token(match.start(), match.end(), match.lastgroup or "")
-
-
-def _shifted(edits: Sequence[Edit], by: int) -> list[Edit]:
-    return [Edit(edit.start + by, edit.end + by, edit.text) for edit in edits]
 
 
 def _values(source: str) -> list[tuple[Any, Span]]:

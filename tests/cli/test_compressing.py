@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +92,8 @@ def test_what_is_to_be_preserved_stays_literals_and_patterns(run: Run) -> None:
         (("--max-tokens", "-3"), b"x", "max_tokens is -3", 1),
         (("--tokenizer", "abacus"), b"x", "unknown tokenizer 'abacus'", 2),
         (("--preserve", "re:("), b"x", "pattern 're:('", 1),
+        ((), b"\x89PNG\r\n\x1a\n", "no UTF-8 text (byte 0)", 1),
+        ((), b"a\0b", "NUL characters", 1),
         (("--preserve", PROMPT, "--max-tokens", "10", "--on-overflow", "error"), PROMPT.encode(), "protected takes", 1),
     ],
 )
@@ -100,6 +104,33 @@ def test_what_cannot_be_done_is_one_line_that_says_why(
     assert (exit_code, out) == (code, "")
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_a_diff_within_json_is_refused(run: Run) -> None:
+    code, out, err = run("--diff", "--json")
+    assert (code, out) == (2, "")
+    assert "--diff and --json exclude each other" in err
+
+
+def test_line_ends_and_a_byte_order_mark_go_out_as_they_came_in(run: Run) -> None:
+    prompt = "\ufeffone\r\ntwo\r\n"
+    assert json_of(run("--json", "--ratio", "1", stdin=prompt.encode()))["text"] == prompt
+
+
+def test_where_nothing_fits_the_command_says_so(run: Run) -> None:
+    code, out, err = run(stdin=b"supercalifragilisticexpialidocious")
+    assert (code, out) == (0, "[…]")
+    assert "nothing of the prompt fits" in err
+
+
+def test_on_a_terminal_the_result_ends_its_line() -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "reasoning_bank", "compress", "--ratio", "1", "--tokenizer", "estimated"]
+    subprocess.run(command, input=b"Say hello", stdout=theirs, check=True, timeout=60)
+    os.close(theirs)
+    shown = os.read(ours, 100)
+    os.close(ours)
+    assert shown == b"Say hello\r\n"
 
 
 def test_a_model_is_asked_unless_it_should_not_be(run: Run) -> None:

@@ -75,7 +75,7 @@ def test_other_arrays_stay(rows: list[Any]) -> None:
 @settings(deadline=None, max_examples=EXAMPLES * 3)
 @given(JSON)
 def test_any_json_is_equal_by_value(source: str) -> None:
-    lean = apply(source, minified(source, 0))
+    lean = apply(source, minified(source))
     assert repr(exactly(lean)) == repr(exactly(source))
     assert len(lean) <= len(source)
     assert minified(lean) == []
