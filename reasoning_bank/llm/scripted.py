@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from reasoning_bank.errors import ConfigError, UpstreamError
 from reasoning_bank.llm.exchange import Finish, ModelRequest, Purpose, Reply, TokenUsage
-from reasoning_bank.records import JsonValue
 
 _BYTES_PER_TOKEN: Final = 4
 _PIECES: Final = re.compile(r"\s*\S+|\s+$")
