@@ -16,6 +16,8 @@ from .faults import CASES, REQUEST, Case, outcome_of, prepare
 
 TIMED = [case for case in CASES if case.timeout_s <= 1]
 """Only a deadline in real time ends these."""
+FIRST = "chat_completions"
+"""What happens below the format is the same for all: one is enough, except for streams. The benchmark takes all."""
 
 
 async def check(case: Case, wire: str, url: str, server: ModelServer, timing: Timing | None) -> None:
@@ -31,17 +33,21 @@ async def check(case: Case, wire: str, url: str, server: ModelServer, timing: Ti
         assert pool.statistics().in_use == 0
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case not in TIMED], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    ("wire", "case"),
+    [(wire, case) for wire in CLIENTS for case in CASES if case not in TIMED and (case.streams or wire == FIRST)],
+    ids=lambda value: value.name if isinstance(value, Case) else value,
+)
 async def test_fault_ends_as_it_must(case: Case, server: ModelServer, wire: str, held: HeldTime) -> None:
     url = f"http://127.0.0.1:{closed_port()}/v1" if case.name == "connection refused" else server.url
     await check(case, wire, url, server, held.timing)
     assert sum(held.waits) < case.timeout_s
 
 
-async def test_server_that_does_not_go_on_is_left_at_the_deadline(wire: str) -> None:
+async def test_server_that_does_not_go_on_is_left_at_the_deadline() -> None:
     async def one(case: Case) -> None:
         async with serving() as server:
-            await check(case, wire, server.url, server, None)
+            await check(case, FIRST, server.url, server, None)
 
     await asyncio.gather(*(one(case) for case in TIMED))
 
