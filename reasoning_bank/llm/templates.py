@@ -139,18 +139,17 @@ class Template:
         return TemplateAnswer(self.name, filled, self.confidence, evidence)
 
 
-def templates(own: Path | None = None, *, without_re2: bool = False) -> Templates:
-    """Return the templates of a user's file, if any, before those that come with the package.
+def templates(own: Path | None = None) -> Templates:
+    """Return the templates of a user's file, if any, before those that come with the package; reads both.
 
     Args:
         own: a TOML file of `[[template]]` tables.
-        without_re2: compile patterns as if google-re2 were not there.
 
     Raises:
         ConfigError: the file cannot be read, or a template in it cannot be used; names it.
     """
-    packaged = _packaged(without_re2)
-    return Templates((packaged,) if own is None else (_read(_text_of(own), own.name, without_re2), packaged))
+    packaged = _packaged()
+    return Templates((packaged,) if own is None else (_read(_text_of(own), own.name), packaged))
 
 
 Literals = tuple[Annotated[str, StringConstraints(min_length=1, to_lower=True)], ...]
@@ -173,9 +172,9 @@ class _Table(BaseModel):
 
 
 @cache
-def _packaged(without_re2: bool) -> Sequence[Template]:
+def _packaged() -> Sequence[Template]:
     text = files("reasoning_bank.llm").joinpath(_PACKAGED).read_text(encoding="utf-8")
-    return _read(text, _PACKAGED, without_re2)
+    return _read(text, _PACKAGED)
 
 
 def _text_of(file: Path) -> str:
@@ -185,7 +184,7 @@ def _text_of(file: Path) -> str:
         raise ConfigError(f"the file of templates {str(file)!r} cannot be read: {error}") from error
 
 
-def _read(text: str, file: str, without_re2: bool) -> Sequence[Template]:
+def _read(text: str, file: str) -> Sequence[Template]:
     try:
         tables: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -194,18 +193,18 @@ def _read(text: str, file: str, without_re2: bool) -> Sequence[Template]:
     if tables or not isinstance(listed, list):
         raise ConfigError(f"{file}: only [[template]] tables belong into it")
     numbered = enumerate(cast("list[Any]", listed), 1)
-    read = [_template(table, f"{file}: template {number}", without_re2) for number, table in numbered]
+    read = [_template(table, f"{file}: template {number}") for number, table in numbered]
     names = [template.name for template in read]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"{file}: two templates are named {min(twice)!r}")
     return read
 
 
-def _template(table: Any, place: str, without_re2: bool) -> Template:
+def _template(table: Any, place: str) -> Template:
     try:
         read = _Table.model_validate(table)
         pattern = read.pattern or f"(?i:{'|'.join(map(re.escape, read.any))})"
-        compiled = linear(pattern, without_re2=without_re2)
+        compiled = linear(pattern)
     except (ValidationError, InputError) as error:
         raise ConfigError(f"{place}{_named(table)}: {_first(error)}") from error
     fields = read.model_dump(exclude={"pattern"})
