@@ -1,7 +1,8 @@
 """What was learned from one trace, by rules alone: at most three items, each made of the trace's own words.
 
 Success and partial success give the approach (why it worked, the decisive steps, what proved it); each error that was
-overcome gives a fix; failure gives a warning with an error context. A trace that says nothing of these gives nothing.
+overcome gives a fix; failure gives a warning with an error context. A trace that says nothing of these gives nothing;
+one that was reported without any run gives the mere fact that the task was tried, and how that ended.
 """
 
 import re
@@ -24,6 +25,7 @@ from reasoning_bank.learning.evidence import (
     succeeded,
     tells,
 )
+from reasoning_bank.learning.literals import generalised
 from reasoning_bank.learning.recall import own_steps
 from reasoning_bank.learning.step import Step
 from reasoning_bank.records import ErrorContext, MemoryItem, NewTrace
@@ -46,6 +48,22 @@ _APPROACH: Final = {
     "partial": ("Approach that solved a part of this task.", "What was done:"),
     "unknown": ("What was done for this task; its outcome was not reported.", "What was done:"),
 }
+_NO_RUN: Final = (None, "", "{}", "[]", {}, [])
+_PRECEDENTS: Final = {
+    "success": ("Solved before; the run was not reported.", "Reported as solved, so it can be done as asked; not how."),
+    "partial": (
+        "Partly solved before; the run was not reported.",
+        "Reported as solved in part; not which, and not how.",
+    ),
+    "failure": (
+        "Warning: failed before; the run was not reported.",
+        "Reported as failed; not why, and not what was tried.",
+    ),
+}
+# Emphasis only at the edges of words: 2**3 is none.
+_MARKUP: Final = re.compile(
+    r"<!--.*?-->|(?<!\w)[*_`]{2,}|[*_`]{2,}(?!\w)|^[#>\-*\s]+|^(?:title|task|issue|problem|goal)\s*:\s*", re.IGNORECASE
+)
 _GUIDANCE: Final = re.compile(
     r"\b(?:should have|should be|instead|next time|need(?:s|ed)? to|must|would have|better to|lesson|avoid|try|use)\b"
     r"|应该|需要|必须|而不是|下次",
@@ -58,15 +76,11 @@ def distil(report: NewTrace) -> tuple[MemoryItem, ...]:
 
     Deterministic; every quoted word occurs in the trace. The items still have to pass the gate.
     """
-    steps = own_steps(report.trajectory)
-    if not steps:
-        return ()
-    run = judged(steps)
-    main = _warning(report, run) if report.outcome == "failure" else _approach(report, run)
-    items = [item for item in (main, *islice(_fixes(report, run), MAX_ITEMS)) if item is not None][:MAX_ITEMS]
+    items = _items(report)
     return tuple(
         replace(
             item,
+            title=generalised(item.title),
             tags=report.tags,
             domain=report.domain,
             outcome=report.outcome,
@@ -80,6 +94,15 @@ def distil(report: NewTrace) -> tuple[MemoryItem, ...]:
     )
 
 
+def _items(report: NewTrace) -> list[MemoryItem]:
+    if report.trajectory in _NO_RUN:
+        return [_precedent(report)] if report.outcome in _PRECEDENTS else []
+    if not (run := judged(own_steps(report.trajectory))):
+        return []
+    main = _warning(report, run) if report.outcome == "failure" else _approach(report, run)
+    return [item for item in (main, *islice(_fixes(report, run), MAX_ITEMS)) if item is not None][:MAX_ITEMS]
+
+
 def found_by(title: str, description: str, task: str) -> str:
     """Return what a distilled memory is found by: title, description, then the task; at most 2,000 characters."""
     heads = [part for part in (title, description) if part and part not in task]
@@ -88,15 +111,21 @@ def found_by(title: str, description: str, task: str) -> str:
 
 def task_title(task: str) -> str:
     """Return the line of a task that says what it is about, clipped to 120 characters."""
-    lines = [
-        re.sub(
-            r"<!--.*?-->|[*_`#>]{2,}|^[#>\-*\s]+|^(?:title|task|issue|problem|goal)\s*:\s*", "", line[:500], flags=re.I
-        )
-        for line in task.splitlines()
-    ]
-    lines = [line.strip() for line in lines]
+    lines = [_MARKUP.sub("", line[:500]).strip() for line in task.splitlines()]
     telling = (line for line in lines if len(line.split()) >= 3 and not line.endswith(":"))
     return clipped(next(telling, next(filter(None, lines), task)), _TITLE_CHARS)
+
+
+def _precedent(report: NewTrace) -> MemoryItem:
+    description, content = _PRECEDENTS[report.outcome]
+    guidance = "Find out what stood in the way before trying the same again."
+    return MemoryItem(
+        text=found_by("", "", report.task),
+        title=task_title(report.task),
+        description=description,
+        content=content,
+        error_context=ErrorContext("unresolved", "not reported", guidance) if report.outcome == "failure" else None,
+    )
 
 
 def _approach(report: NewTrace, run: Sequence[Judged]) -> MemoryItem | None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from reasoning_bank.learning.distil import MAX_ITEMS, distil, found_by, task_title
 from reasoning_bank.learning.gate import Refusal, evidence_of, refusal
+from reasoning_bank.learning.literals import generalised
 from reasoning_bank.records import JsonValue, MemoryItem, NewTrace, Outcome
 from tests.learning.runs import CANCEL, DISK, PATCH, ROUNDING, RUNS, STORY, TIMEOUT
 
@@ -111,8 +112,6 @@ def test_a_failure_told_in_words_has_an_error_context_too(story: str, kind: str)
 @pytest.mark.parametrize(
     "trajectory",
     [
-        None,
-        "",
         "done",
         "ok",
         "I fixed the issue successfully.",
@@ -130,6 +129,43 @@ def test_a_failure_told_in_words_has_an_error_context_too(story: str, kind: str)
 )
 def test_a_trace_that_teaches_nothing_gives_nothing(trajectory: JsonValue, outcome: Outcome) -> None:
     assert kept(NewTrace("Fix the login of the shop", outcome, trajectory)) == []
+
+
+@pytest.mark.parametrize("trajectory", [None, "", "{}", "[]", {}, []])
+def test_a_task_reported_without_a_run_gives_the_fact_that_it_was_tried(trajectory: JsonValue) -> None:
+    (solved,) = kept(NewTrace("Fix the login of the shop", "success", trajectory))
+    assert (solved.title, solved.description) == (
+        "Fix the login of the shop",
+        "Solved before; the run was not reported.",
+    )
+    (failed,) = kept(NewTrace("Fix the login of the shop", "failure", trajectory))
+    assert failed.error_context is not None
+    assert failed.error_context.corrective_guidance
+    assert kept(NewTrace("Fix the login of the shop", "unknown", trajectory)) == []
+
+
+def test_a_title_names_no_thing_of_one_task_only() -> None:
+    task = "Return order #W6619432 of james.li4495@example.com from 2026-01-02T10:00:00Z, see https://shop.example/o/77"
+    (item,) = kept(NewTrace(task, "success", "The return needs the original payment method, otherwise it is refused."))
+    assert item.title == "Return order … of … from …, see …"
+    assert "#W6619432" in item.text
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "error[E0308]: mismatched types in src/main.rs",
+        "Use utf-8-sig instead of utf-8 for CSV that Excel opens",
+        "TS2339: Property 'flat' does not exist on type 'number[]'",
+        "HTTP 404 from /api/v2/users after upgrading to Django 4.2.7",
+        "Mod(x**2, x) is not always 0",
+        "numpy 1.26.4 needs setuptools < 60",
+        "Set max_tokens to 4,096 rather than 100,000",
+    ],
+)
+def test_names_of_code_errors_and_versions_are_the_lesson_and_stay(title: str) -> None:
+    assert task_title(title) == title
+    assert generalised(title) == title
 
 
 def test_an_unreported_outcome_needs_an_explanation_or_a_change() -> None:

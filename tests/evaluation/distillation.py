@@ -1,0 +1,184 @@
+"""What distilling costs retrieval: `python -m tests.evaluation.distillation DIR [SET ...] [--scripted] [--hashing]`.
+
+Each row of a set is stored as a trace: its text is the task, its content what happened. The bank distils it, by rules
+or with a scripted model that answers from the trace, and the questions of the set are asked of what it kept. A trace
+counts as found where one of its memories is; R@10 counts the first ten traces, "items" the first ten memories.
+Beside it stands the bank that keeps the rows as they are.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from reasoning_bank.bank import ReasoningBank
+from reasoning_bank.evaluation.metrics import Figures, Interval, differences, means, measure
+from reasoning_bank.evaluation.sets import Asked, EvaluationSet, read_set
+from reasoning_bank.learning.gate import evidence_of, unsupported
+from reasoning_bank.learning.literals import generalised
+from reasoning_bank.records import ImportedTrace, Memory, NewTrace, Query
+from reasoning_bank.settings import Settings, load_settings
+from reasoning_bank.storage import memories, rejections, traces
+from reasoning_bank.storage.rejections import Rejection
+from reasoning_bank.transfer.rows import read_row
+
+K = 10
+RAW = "raw "
+
+
+@dataclass(frozen=True, slots=True)
+class Distilled:
+    """What became of the traces of a set.
+
+    Attributes:
+        found: of each question, with the first ten traces.
+        found_items: of each question, with the first ten memories.
+        raw: of each question, in the bank that keeps the rows.
+        kept, refused: memories.
+        without: traces that gave no memory.
+        refusals: every refused memory's title and reason.
+        unsupported: memories that name what their trace does not: there must be none.
+        own_titles: share of titles that still name a thing of one task only.
+        makers: memories by what made them.
+    """
+
+    name: str
+    traces: int
+    found: Sequence[Figures]
+    found_items: Sequence[Figures]
+    raw: Sequence[Figures]
+    kept: int
+    without: int
+    refusals: Sequence[Rejection]
+    unsupported: Sequence[str]
+    own_titles: float
+    makers: Counter[str]
+
+    @property
+    def lost(self) -> Interval:
+        """R@10 of the first ten traces against the rows as they are; negative where distilling loses."""
+        return differences(self.raw, self.found)["R@10"]
+
+    @property
+    def refused_share(self) -> float:
+        """Share of the distilled memories that the gate refused."""
+        return len(self.refusals) / max(1, self.kept + len(self.refusals))
+
+
+async def distilled(data: EvaluationSet, settings: Settings) -> Distilled:
+    """Store a set both ways in a fresh bank, and ask its questions of each."""
+    async with ReasoningBank(settings) as bank:
+        reports = await _fill(bank, data)
+        await bank.rooms.worker.drain(3_600)
+        await bank.wait_until_searchable(timeout_s=3_600)
+        raw = [await _ranked(bank, asked, RAW + asked.space) for asked in data.queries]
+        found = [await _ranked(bank, asked, asked.space, per_trace=1) for asked in data.queries]
+        items = [await _ranked(bank, asked, asked.space) for asked in data.queries]
+        kept, refused = await bank.rooms.database.read(lambda connection: _kept(connection, data.spaces))
+    told = {key: evidence_of([report]) for key, report in reports.items()}
+    return Distilled(
+        name=data.name,
+        traces=len(reports),
+        found=found,
+        found_items=items,
+        raw=raw,
+        kept=len(kept),
+        without=len(reports) - len({memory.trace_id for memory in kept}),
+        refusals=refused,
+        unsupported=[str(said) for memory in kept if (said := unsupported(memory.item, told[memory.trace_id]))],
+        own_titles=sum(generalised(memory.item.title) != memory.item.title for memory in kept) / max(1, len(kept)),
+        makers=Counter((memory.item.made_by or "").partition(" ")[2] or memory.item.made_by or "" for memory in kept),
+    )
+
+
+async def _fill(bank: ReasoningBank, data: EvaluationSet) -> dict[str, NewTrace]:
+    """Store every row twice; the traces by id."""
+    spaces = {item.id: item.space for item in data.items}
+    reports: dict[str, NewTrace] = {}
+    for number, line in enumerate(data.rows.splitlines(), start=1):
+        row = read_row(line, number=number)
+        assert row.memory is not None
+        item = row.memory.item
+        space = spaces[item.external_id or ""]
+        report = NewTrace(item.text, "success", item.content, external_id=item.external_id, time=item.time)
+        result = await bank.store_trace(space, report)
+        reports[result.trace_id] = report
+        await bank.store_many(
+            RAW + space, [ImportedTrace(NewTrace(item.text, external_id=item.external_id), (row.memory,))]
+        )
+    return reports
+
+
+async def _ranked(bank: ReasoningBank, asked: Asked, space: str, *, per_trace: int | None = None) -> Figures:
+    found = await bank.retrieve(space, Query(asked.text, k=K, min_score=0, per_trace=per_trace, token_budget=0))
+    ids = [memory.memory.trace_id for memory in found.memories]
+    known = await bank.rooms.database.read(lambda connection: traces.by_ids(connection, space, ids))
+    ranked = [known[id_].report.external_id or "" for id_ in dict.fromkeys(ids)]
+    return measure(ranked, asked.relevant)
+
+
+def _kept(connection: Connection, spaces: Sequence[str]) -> tuple[list[Memory], list[Rejection]]:
+    kept: list[Memory] = []
+    refused: list[Rejection] = []
+    for space in spaces:
+        page = memories.list_page(connection, space, limit=100_000, live_only=True)
+        kept += [row.memory for row in page]
+        refused += [row.rejection for row in rejections.latest(connection, space, limit=100_000)]
+    return kept, refused
+
+
+def shown(result: Distilled) -> str:
+    """Figures of a set in lines."""
+    found, items, raw = (means(rows)["R@10"] for rows in (result.found, result.found_items, result.raw))
+    lost = result.lost
+    examples = {each.reason.partition(":")[0]: each for each in result.refusals}
+    lines = [
+        f"{result.name}: {result.traces} traces, {result.kept} memories, {result.without} traces without",
+        f"  R@10 {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]  items {items.value:.3f}  raw {raw.value:.3f}  "
+        f"difference {lost.value:+.3f} [{lost.low:+.3f}, {lost.high:+.3f}]",
+        f"  refused {result.refused_share:.1%}, unsupported {len(result.unsupported)}, "
+        f"own literals in titles {result.own_titles:.1%}, made by {dict(result.makers)}",
+        *(f"  e.g. {each.title[:70]!r}: {each.reason[:120]}" for each in examples.values()),
+    ]
+    return "\n".join(lines)
+
+
+def settings_for(directory: Path, *, backend: str, script: Path | None) -> Settings:
+    """A bank of its own, with a scripted model where there is a script."""
+    del script
+    return load_settings(
+        data_dir=directory,
+        embeddings={"backend": backend},
+        vectors={"search": "exact"},
+        assets={"allow_download": False},
+        durability="process",
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the figures of each set; 1 where distilling loses more than three points, or an item lacks support."""
+    parser = argparse.ArgumentParser(prog="python -m tests.evaluation.distillation", description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("sets", nargs="*", default=["swebench", "webarena"])
+    parser.add_argument("--scripted", action="store_true", help="with a model that answers from the trace")
+    parser.add_argument("--hashing", action="store_true", help="without an embedding model")
+    options = parser.parse_args(arguments)
+    good = True
+    for name in options.sets or ["swebench", "webarena"]:
+        data = read_set(name, options.directory / name)
+        with tempfile.TemporaryDirectory() as directory:
+            settings = settings_for(Path(directory), backend="hashing" if options.hashing else "onnx", script=None)
+            result = asyncio.run(distilled(data, settings))
+        print(shown(result), flush=True)
+        good = good and result.lost.value >= -0.03 and not result.unsupported
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
