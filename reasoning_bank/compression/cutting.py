@@ -1,11 +1,13 @@
 """The units of one prompt that stay within a target, put together with a mark in every gap."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Final, NamedTuple
 
 from reasoning_bank.compression.edits import Span
+from reasoning_bank.compression.elements import Element, Gap
 from reasoning_bank.compression.layout import Unit
 from reasoning_bank.compression.pieces import Pieces
 
@@ -13,6 +15,15 @@ MARK: Final = "[…]"
 _SPELLED_FROM: Final = 400
 """Tokens of a gap from which its mark says how many they are: there the mark costs less than two in a hundred."""
 _BLANK_RUN: Final = re.compile(r"\s*")
+
+
+class _Stretch(NamedTuple):
+    """What stays in one go, with gaps in it, and the tokens that are skipped in them, or instead of it."""
+
+    start: int
+    end: int
+    skipped: int = 0
+    gaps: Sequence[Gap] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,7 @@ class Plan:
         pinned: positions of units that stay whatever the target.
         order: all positions, in the order they are worth keeping.
         scale: tokens of the whole text over the sum of `costs`, which count each joint between units.
+        values: JSON that stays JSON when some of its units go, by the numbers of its segments.
     """
 
     pieces: Pieces
@@ -34,6 +46,7 @@ class Plan:
     pinned: frozenset[int]
     order: Sequence[int]
     scale: float
+    values: Mapping[int, Element] = field(default_factory=dict[int, Element])
 
     def within(self, target: int) -> set[int]:
         """Return the positions of units of about `target` tokens, marks not counted; what does not fit is skipped."""
@@ -51,21 +64,46 @@ class Plan:
         spans: list[Span] = []
         marks: list[str] = []
         done, skipped = 0, 0
-        for at, unit in enumerate(self.units):
-            if at not in kept:
-                skipped += self.costs[at]
+        for stretch in self._stretches(kept):
+            if stretch.start == stretch.end:
+                skipped += stretch.skipped
                 continue
             if spans and not skipped:
-                spans[-1] = (spans[-1][0], unit.end)
+                spans[-1] = (spans[-1][0], stretch.end)
             else:
                 spans = self._closed(spans, done=done)
-                marks.append(self._mark(done, unit.start, skipped))
-                spans.append((_text_start(text, unit.start) if skipped else unit.start, unit.end))
-                skipped = 0
-            done = unit.end
+                marks.append(self._mark(done, stretch.start, skipped))
+                spans.append((_text_start(text, stretch.start) if skipped else stretch.start, stretch.end))
+            for gap in stretch.gaps:
+                spans[-1] = (spans[-1][0], gap.start)
+                marks.append(_mark_within(text, gap))
+                spans.append((gap.end, stretch.end))
+            done, skipped = stretch.end, stretch.skipped
+        if spans and self._is_json():
+            skipped = 0
         if skipped:
             spans = self._closed(spans, done=done)
         return self.pieces.selected(spans, [*marks, self._mark(done, len(text), skipped)])
+
+    def _stretches(self, kept: Collection[int]) -> Iterator["_Stretch"]:
+        """Yield what stays, and an empty stretch for each unit that does not; JSON as a whole, with gaps."""
+        for segment, members in groupby(range(len(self.units)), key=lambda at: self.units[at].segment):
+            some = list(members)
+            lost = [at for at in some if at not in kept]
+            if segment in self.values and 0 < len(lost) < len(some):
+                inner = [at for at in some if not self.units[at].fence]
+                leaves = zip(self.values[segment].leaves(), inner, strict=True)
+                gaps = self.values[segment].gaps({leaf.start for leaf, at in leaves if at in kept})
+                skipped = sum(self.costs[at] for at in lost)
+                yield _Stretch(self.units[some[0]].start, self.units[some[-1]].end, skipped, gaps)
+                continue
+            for at in some:
+                start, end = self.units[at].start, self.units[at].end
+                yield _Stretch(start, end) if at in kept else _Stretch(end, end, self.costs[at])
+
+    def _is_json(self) -> bool:
+        """Return whether the whole prompt is JSON: a mark behind it would leave nothing that parses."""
+        return bool(self.values) and self.units[0].segment == self.units[-1].segment and not self.units[0].fence
 
     def _with_fences(self, chosen: set[int]) -> set[int]:
         """Keep the fence lines of every fence of which something inside is kept or that are pinned, and of no other."""
@@ -148,6 +186,15 @@ def overlapping(cover: Sequence[Unit], spans: Iterable[Span]) -> frozenset[int]:
         if span is not None and span[0] < unit.end:
             found.add(at)
     return frozenset(found)
+
+
+def _mark_within(text: str, gap: Gap) -> str:
+    """Return the mark of a gap in a string; between elements of JSON there can be none."""
+    if not gap.is_text:
+        return ""
+    opens = "" if text[gap.start - 1].isspace() or text[gap.start - 1] == '"' else " "
+    closes = "" if text[gap.end] == '"' else " "
+    return f"{opens}{MARK}{closes}"
 
 
 def _at_share(distance: float, share: float) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from reasoning_bank.compression.cutting import MARK, Plan, overlapping, plan
 from reasoning_bank.compression.edits import Kind, Segment, Span
-from reasoning_bank.compression.layout import LONG_LINE, Unit, judged, units, word_spans
+from reasoning_bank.compression.layout import LONG_LINE, Unit, judged, units, values, word_spans
 from reasoning_bank.compression.pieces import Pieces
 from reasoning_bank.compression.relevance import Encode, Passages, Relevance, asked, central
 from reasoning_bank.compression.telegraph import telegraph
@@ -81,7 +81,9 @@ class Extraction:
         """Return what stays: protected units, then by relevance to the question, else by what the prompt is about."""
         text = self.pieces.text
         # Small budgets need small units, counting one token per character as CJK text may have.
-        cover = units(text, self.found, longest=min(LONG_LINE, self.budget))
+        longest = min(LONG_LINE, self.budget)
+        elements = values(text, self.found, longest=longest)
+        cover = units(text, self.found, longest=longest, values=elements)
         relevance = self._relevance(cover, question, encode)
         self.progress(_RELEVANCE_DONE)
         preserved = overlapping(cover, self.preserved)
@@ -95,6 +97,7 @@ class Extraction:
             scores=relevance.scores.tolist(),
             head_ratio=self.head_ratio,
         )
+        planned = replace(planned, values=elements)
         pinned = preserved | instructions
         # From all that is protected down to nothing: the first that fits is what surely stays.
         plans = [replace(planned, pinned=each) for each in (pinned, preserved, frozenset[int]())]

@@ -5,11 +5,14 @@ Everything here is linear in the text's length; spans are [start, end) character
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from types import MappingProxyType
 from typing import Final
 
 from reasoning_bank.compression.edits import Kind, Segment, Span
+from reasoning_bank.compression.elements import Element, elements
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ _TURN_CHARS: Final = 700
 _BLOCK_CHARS: Final = 600
 _TURNS_TOGETHER: Final = 4
 _LINES_TOGETHER: Final = 8
+_ROWS_LONGER: Final = 3
+"""How much longer than a unit a row of JSON may be before it loses entries instead of going as a whole."""
 _WRAPPED: Final = 200
 """A line longer than this is a paragraph of its own: nobody wraps lines there."""
 _LONGEST_NAME: Final = 100
@@ -75,23 +80,55 @@ class _Limits:
     piece: int
 
 
-def units(text: str, segments: Sequence[Segment], *, longest: int = LONG_LINE) -> list[Unit]:
+def values(text: str, segments: Sequence[Segment], *, longest: int = LONG_LINE) -> dict[int, Element]:
+    """Return the elements of JSON by the numbers of their segments; what does not parse is not there.
+
+    See `units` for the arguments.
+    """
+    limits = _limits(text, longest)
+    found = {
+        number: elements(
+            text,
+            segment.body,
+            longest=_ROWS_LONGER * limits.piece,
+            shortest=limits.sentence,
+            split=lambda source, start, end: list(_pieces(source, start, end, limits, by_line=False)),
+        )
+        for number, segment in enumerate(segments)
+        if segment.kind == "json"
+    }
+    return {number: value for number, value in found.items() if value is not None}
+
+
+def units(
+    text: str,
+    segments: Sequence[Segment],
+    *,
+    longest: int = LONG_LINE,
+    values: Mapping[int, Element] = MappingProxyType({}),
+) -> list[Unit]:
     """Cut a text into units that cover it, never inside a word, number, address or code token.
 
     Args:
         text: the prompt.
         segments: cover the text, in order.
         longest: characters of a unit to aim for, at least 24; small budgets need small units.
+        values: segments that are cut between the elements of their JSON, by their numbers.
     """
     longest = max(longest, _SHORTEST_PIECE)
-    shared = max(len(text) // _MOST_UNITS, 1)
+    shared = _shared(text)
     found: list[Unit] = []
     paragraph = 0
     for number, segment in enumerate(segments):
         opening, closing = segment.body
         if opening > segment.start:
             found.append(Unit(segment.start, opening, number, paragraph, fence=segment.is_fenced))
-        for unit in _body(text, segment, longest=longest, shared=shared):
+        body = (
+            _elements(segment, values[number])
+            if number in values
+            else _body(text, segment, longest=longest, shared=shared)
+        )
+        for unit in body:
             start, end, within, name = unit
             found.append(Unit(start, end, number, paragraph + within, name=name))
         if closing < segment.end:
@@ -116,6 +153,23 @@ _Found = tuple[int, int, int, str]
 """Start, end, paragraph within the segment, name."""
 
 
+def _shared(text: str) -> int:
+    """Return how many characters share a unit at least: more in a very long text."""
+    return max(len(text) // _MOST_UNITS, 1)
+
+
+def _limits(text: str, longest: int) -> _Limits:
+    longest, shared = max(longest, _SHORTEST_PIECE), _shared(text)
+    return _Limits(max(min(_SENTENCE_CHARS, longest), shared), max(longest, shared))
+
+
+def _elements(segment: Segment, value: Element) -> Iterator[_Found]:
+    """Yield the elements of JSON, each with what stands between it and the next."""
+    starts = [leaf.start for leaf in value.leaves()][1:]
+    for number, (start, end) in enumerate(pairwise([segment.body[0], *starts, segment.body[1]])):
+        yield start, end, number // _LINES_TOGETHER, ""
+
+
 def _body(text: str, segment: Segment, *, longest: int, shared: int) -> Iterator[_Found]:
     start, end = segment.body
     whole = _Limits(longest, longest)
@@ -130,8 +184,7 @@ def _body(text: str, segment: Segment, *, longest: int, shared: int) -> Iterator
     elif segment.kind in _LINES:
         yield from _grouped(text, _lines(text, start, end, shared), whole, together=_LINES_TOGETHER)
     else:
-        limits = _Limits(max(min(_SENTENCE_CHARS, longest), shared), max(longest, shared))
-        yield from _prose(text, segment.body, limits, shared)
+        yield from _prose(text, segment.body, _limits(text, longest), shared)
 
 
 def _grouped(text: str, spans: Iterable[Span], limits: _Limits, *, together: int) -> Iterator[_Found]:

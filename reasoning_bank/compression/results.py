@@ -25,7 +25,10 @@ class CompressionStep:
 
 @dataclass(frozen=True, slots=True)
 class CompressionSegment:
-    """A stretch of the prompt of one kind, by its [start, end) offsets, and the share of its characters kept, 0..1."""
+    """A stretch of the prompt of one kind, by its [start, end) offsets, and the share of its characters kept, 0..1.
+
+    JSON of which a part is kept is JSON still: whole items and entries are gone, and only long strings are shortened.
+    """
 
     start: int
     end: int

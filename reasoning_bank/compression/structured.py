@@ -116,12 +116,12 @@ def _values(source: str) -> list[tuple[Any, Span]]:
         parse_constant=lambda name: ("constant", name),
     )
     found: list[tuple[Any, Span]] = []
-    at = _blanks_end(source, 0)
+    at = blanks_end(source, 0)
     try:
         while at < len(source):
             value, end = decoder.raw_decode(source, at)
             found.append((value, (at, end)))
-            at = _blanks_end(source, end)
+            at = blanks_end(source, end)
             if at < len(source) and "\n" not in source[end:at]:
                 return []
     except (ValueError, RecursionError):
@@ -129,7 +129,8 @@ def _values(source: str) -> list[tuple[Any, Span]]:
     return found
 
 
-def _blanks_end(source: str, at: int) -> int:
+def blanks_end(source: str, at: int) -> int:
+    """Return where the blanks of JSON end that start at a place."""
     blanks = _BLANKS.match(source, at)
     return blanks.end() if blanks else at
 
