@@ -1,13 +1,14 @@
 """What callers said of the memories they were given."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from reasoning_bank.errors import NotFoundError
 from reasoning_bank.records import Counters, Verdict
-from reasoning_bank.storage import changes
+from reasoning_bank.storage import changes, servings
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.schema import feedback, memories
 from reasoning_bank.storage.timestamps import to_micros
@@ -25,6 +26,8 @@ def add(
 ) -> dict[str, Counters]:
     """Counts a verdict on each memory; their new counters by id.
 
+    The task a memory was given for last is kept with the verdict, so that one task counts as one.
+
     Raises:
         NotFoundError: naming the ids this workspace does not have; nothing is counted then.
     """
@@ -41,6 +44,36 @@ def add(
         raise NotFoundError(f"no memory {', '.join(map(repr, unknown))} in this workspace")
     said = {"workspace": workspace, "verdict": verdict, "actor": actor, "note": note, "created_at": to_micros(now)}
     if wanted:
-        connection.execute(insert(feedback), [said | {"memory_id": id_} for id_ in wanted])
+        tasks = servings.latest_task(connection, workspace, wanted)
+        rows = [said | {"memory_id": id_, "task_hash": tasks.get(id_)} for id_ in wanted]
+        connection.execute(insert(feedback), rows)
     changes.append(connection, workspace, wanted, "counters")
     return {id_: counters[id_] for id_ in wanted}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """How often one source said one thing of a memory.
+
+    Attributes:
+        rater: who rated, as far as known.
+        task: hash of the task it was given for, as far as known.
+    """
+
+    verdict: Verdict
+    rater: str | None
+    task: str | None
+    times: int
+
+
+def said_of(
+    connection: Connection, workspace: str, ids: Sequence[str], *, since: datetime | None = None
+) -> list[Said]:
+    """What was said of a memory and of those it took in, by source."""
+    table = feedback
+    mine = (table.c.workspace == workspace) & table.c.memory_id.in_(ids)
+    if since is not None:
+        mine &= table.c.created_at > to_micros(since)
+    by = (table.c.verdict, table.c.actor, table.c.task_hash)
+    return [Said(*row) for row in connection.execute(select(*by, func.count()).where(mine).group_by(*by))]
+

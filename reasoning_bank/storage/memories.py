@@ -1,7 +1,7 @@
 """Memories: the rows of what was learned. Every change of one is noted in the change log, in the same transaction."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from sqlalchemy import insert as insert_into
 from sqlalchemy import update as update_rows
 
 from reasoning_bank.errors import NotFoundError
-from reasoning_bank.records import Memory
+from reasoning_bank.records import Counters, Memory
 from reasoning_bank.storage import changes, lineage
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.index_rows import IndexRow, load_for_index, write_terms
@@ -23,6 +23,7 @@ from reasoning_bank.text.analyser import Terms
 __all__ = [
     "IndexRow",
     "Numbered",
+    "add_counters",
     "add_used",
     "by_content_hash",
     "by_ids",
@@ -167,6 +168,13 @@ def add_used(connection: Connection, workspace: str, ids: Iterable[str], times: 
     No change is noted: uses decide about no answer, and what is kept between searches need not be made anew.
     """
     return _updated(connection, workspace, ids, {"used": memories.c.used + times})
+
+
+def add_counters(connection: Connection, workspace: str, id_: str, more: Counters) -> None:
+    """Adds what is known of another memory to the counters of one that stands for it."""
+    values = {name: memories.c[name] + count for name, count in asdict(more).items()}
+    changed = _updated(connection, workspace, [id_], values)
+    changes.append(connection, workspace, changed, "counters")
 
 
 def _change(

@@ -9,10 +9,10 @@ from sqlalchemy import Connection, Row, and_, bindparam, select, update
 from sqlalchemy import insert as insert_into
 from sqlalchemy.dialects.sqlite import insert as insert_unless
 
-from reasoning_bank.records import JsonValue, NewTrace, Source, Trace
+from reasoning_bank.records import JsonValue, NewTrace, Outcome, Source, Trace
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.memory_rows import dumped, loaded, loaded_mapping, loaded_time, loaded_words
-from reasoning_bank.storage.schema import idempotency_keys, traces
+from reasoning_bank.storage.schema import idempotency_keys, judgements, traces
 from reasoning_bank.storage.timestamps import from_micros, to_micros
 
 
@@ -39,6 +39,14 @@ class StoredKey:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A task and how it ended, as the assistant said, else as it was judged."""
+
+    task: str
+    outcome: Outcome
+
+
 def insert(connection: Connection, *new: Trace) -> None:
     """Stores traces; their workspaces must be there and their ids new.
 
@@ -47,6 +55,15 @@ def insert(connection: Connection, *new: Trace) -> None:
     """
     if new:
         connection.execute(_INSERT, [_values(trace) for trace in new])
+
+
+def endings(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, Ending]:
+    """How the tasks of these traces ended; unknown ids are absent. Reads no trajectory."""
+    found: dict[str, Ending] = {}
+    for some in batches(ids):
+        for row in connection.execute(_ENDINGS.where(traces.c.workspace == workspace, traces.c.id.in_(some))):
+            found[row.id] = Ending(row.task, row.outcome if row.outcome != "unknown" else row.judged or "unknown")
+    return found
 
 
 def by_id(connection: Connection, workspace: str, id_: str) -> Trace | None:
@@ -169,3 +186,6 @@ _ITS_KEY = and_(
 )
 _PUT_ANSWER = update(idempotency_keys).where(_ITS_KEY).values(answer=bindparam("answer"))
 _PUT_ANSWER_OF_ANOTHER_CALL = _PUT_ANSWER.values(body_hash=bindparam("body_hash"))
+_ENDINGS = select(traces.c.id, traces.c.task, traces.c.outcome, judgements.c.outcome.label("judged")).outerjoin(
+    judgements, and_(judgements.c.workspace == traces.c.workspace, judgements.c.trace_id == traces.c.id)
+)

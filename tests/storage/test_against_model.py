@@ -94,7 +94,8 @@ class Bank(RuleBasedStateMachine):
         done = self.first.write_now(lambda conn: memories.supersede(conn, key[0], [key[1]], "successor", at))
         assert done == ([key[1]] if old.superseded_by is None else [])
         if done:
-            self.model[key] = replace(old, superseded_by="successor", updated_at=at)
+            ends = replace(old.item, valid_to=min(old.item.valid_to or at, at))
+            self.model[key] = replace(old, item=ends, superseded_by="successor", updated_at=at)
 
     @rule(key=keys, verdict=st.sampled_from(["helped", "misled", "ignored"]))
     def rate(self, key: Key, verdict: Verdict) -> None:

@@ -1,0 +1,49 @@
+"""Which memories were given for which task: enough to compare how tasks end with and without a memory, no texts."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects.sqlite import insert
+
+from reasoning_bank.storage.batches import batches
+from reasoning_bank.storage.schema import servings
+from reasoning_bank.storage.timestamps import to_micros
+
+KEPT: Final = timedelta(days=180)
+"""How long it is known what was given: a year's half says enough of any lesson."""
+_DIGITS = 24
+
+
+def task_hash(task: str) -> str:
+    """What stands for a task, whatever its capitals and blanks: 96 bits as hex digits."""
+    said = " ".join(task.casefold().split())
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+
+
+def note(connection: Connection, given: Iterable[tuple[str, str, str]], now: datetime) -> None:
+    """Notes (workspace, memory id, task hash) of what was given; of equal ones the first time counts.
+
+    What is older than `KEPT` goes.
+    """
+    rows = [
+        {"workspace": workspace, "memory_id": id_, "task_hash": task, "served_at": to_micros(now)}
+        for workspace, id_, task in given
+    ]
+    if rows:
+        connection.execute(insert(servings).on_conflict_do_nothing(), rows)
+    connection.execute(delete(servings).where(servings.c.served_at < to_micros(now - KEPT)))
+
+
+def latest_task(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, str]:
+    """By memory, the task it was given for last; absent where it is not known."""
+    found: dict[str, str] = {}
+    for some in batches(ids):
+        mine = (servings.c.workspace == workspace) & servings.c.memory_id.in_(some)
+        rows = connection.execute(
+            select(servings.c.memory_id, servings.c.task_hash).where(mine).order_by(servings.c.served_at)
+        )
+        found |= dict(rows.all())
+    return found
