@@ -89,9 +89,9 @@ class PromptCompressor:
         What loses nothing is done always: blanks, the layout of JSON, comments, repeats. When that is not enough, logs
         and stack traces are folded, and then whole units (sentences, chat turns, blocks of code, lines) are kept: those
         that have to do with the query, else with the prompt's own question, else with what it is about. Every gap is
-        marked, that of JSON behind it or in a string, so that it still parses. Where not even the question fits, its telling words are kept. Words, numbers, addresses and code tokens
-        are never cut. Deterministic, and idempotent at the same absolute target (`max_tokens` of the first result,
-        ratio 1).
+        marked, in JSON behind it, so that it still parses. Where not even the question fits, its telling words stay.
+        Words, numbers, addresses and code tokens are never cut. Deterministic, and idempotent at the same absolute
+        target (`max_tokens` of the first result, ratio 1).
 
         Args:
             prompt: the text to compress.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -38,13 +39,7 @@ class Excerpts:
             query: what is asked; where it shares no word with the text, the beginning stays.
             lead: so many characters at the beginning say what the text is about, and come first.
         """
-        cover = units(text, [Segment(0, len(text), "prose")])
-        passages = Passages(
-            [text[unit.start : unit.end].strip() for unit in cover],
-            np.array([unit.paragraph for unit in cover], dtype=np.intp),
-            {},
-            np.zeros(len(cover), dtype=bool),
-        )
+        cover, passages = _read(text)
         scores = asked(passages, query, None).scores
         scores[[unit.start < lead for unit in cover]] = np.inf
         return cls(text, cover, np.argsort(-scores, kind="stable").tolist())
@@ -78,3 +73,16 @@ class Excerpts:
             done = unit.end
         shown = "".join(parts).rstrip()
         return f"{shown}{CUT}" if done < len(self.text) else shown
+
+
+@lru_cache(maxsize=128)
+def _read(text: str) -> tuple[Sequence[Unit], Passages]:
+    """Return the units of a text, as they lie and as they are judged: the same memories are asked for often."""
+    cover = units(text, [Segment(0, len(text), "prose")])
+    passages = Passages(
+        [text[unit.start : unit.end].strip() for unit in cover],
+        np.array([unit.paragraph for unit in cover], dtype=np.intp),
+        {},
+        np.zeros(len(cover), dtype=bool),
+    )
+    return cover, passages

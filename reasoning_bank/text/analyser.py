@@ -164,7 +164,7 @@ def main_line(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """Stemmed words in order, without stop words; identifiers whole and in parts; CJK runs as character pairs."""
-    return [term for word in _plain_words(text) for term in _word_terms(word)]
+    return [term for word in _plain_words(text) for term in _known_terms(word)]
 
 
 def pairs(text: str) -> list[str]:
@@ -227,6 +227,16 @@ def _plain_words(text: str) -> list[str]:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     return _WORD.findall(text)
+
+
+def _known_terms(word: str) -> Iterable[str]:
+    # Texts say the same words again and again; long ones are rarely words, and take room.
+    return _short_word_terms(word) if len(word) <= _LONGEST_WORD else _word_terms(word)
+
+
+@lru_cache(maxsize=1 << 15)
+def _short_word_terms(word: str) -> tuple[str, ...]:
+    return tuple(_word_terms(word))
 
 
 def _word_terms(word: str) -> Iterable[str]:
