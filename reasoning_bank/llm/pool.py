@@ -1,7 +1,6 @@
 """The one HTTP client of this room: few kept connections, shared by all calls, and the attempts of each call."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -167,7 +166,7 @@ class APIConnectionPool:
         await stack.enter_async_context(self._slot(call, deadline))
         trip = Trip(call, deadline)
         with self._breaker(call).attempt(call.whom), trip.failures():
-            client = self._client or await self._open_client()
+            client = self._client or await self._opened()
             self._requests += 1
             try:
                 async with asyncio.timeout_at(deadline):
@@ -203,26 +202,24 @@ class APIConnectionPool:
             self._breakers[call.whom] = breaker
         return breaker
 
-    async def _open_client(self) -> httpx2.AsyncClient:
+    async def _opened(self) -> httpx2.AsyncClient:
         async with self._opening:
             if self._client is None:
-                # Reading the certificates takes some 20 ms, too long for the event loop.
-                context = await anyio.to_thread.run_sync(self._ssl_context)
-                self._client = httpx2.AsyncClient(
-                    verify=context,
-                    trust_env=self._trust_env,
-                    follow_redirects=False,
-                    timeout=httpx2.Timeout(self._read_timeout_s, connect=CONNECT_S, pool=CONNECT_S),
-                    limits=httpx2.Limits(
-                        max_connections=self._pool_size,
-                        max_keepalive_connections=self._pool_size,
-                        keepalive_expiry=KEPT_S,
-                    ),
-                )
+                # Reading the certificates takes some 20 ms, too long for the event loop. The thread keeps what it
+                # made, so that a caller who is cancelled meanwhile has not waited for nothing.
+                await anyio.to_thread.run_sync(self._open)
+            assert self._client is not None
             return self._client
 
-    def _ssl_context(self) -> ssl.SSLContext:
+    def _open(self) -> None:
         context = httpx2.create_ssl_context(trust_env=self._trust_env)
         if self._ca_file is not None:
             context.load_verify_locations(self._ca_file)
-        return context
+        size = self._pool_size
+        self._client = httpx2.AsyncClient(
+            verify=context,
+            trust_env=self._trust_env,
+            follow_redirects=False,
+            timeout=httpx2.Timeout(self._read_timeout_s, connect=CONNECT_S, pool=CONNECT_S),
+            limits=httpx2.Limits(max_connections=size, max_keepalive_connections=size, keepalive_expiry=KEPT_S),
+        )

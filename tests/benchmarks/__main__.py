@@ -14,9 +14,11 @@ MODULES = {
             "isolation",
             "latency",
             "lossless",
+            "pooling",
             "retrieval",
         )
     },
+    "llm-faults": "llm_faults",
     "search": "retrieval_speed",
 }
 """Name of each benchmark and its module here."""

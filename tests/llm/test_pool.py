@@ -74,6 +74,7 @@ async def test_cancelled_calls_give_their_connections_back(server: ModelServer) 
                 async for _ in stream:
                     await asyncio.sleep(0)
 
+        await call(1)
         for number in range(50):
             tasks = [asyncio.create_task(call(place)) for place in range(6)]
             for _ in range(number):
@@ -84,6 +85,7 @@ async def test_cancelled_calls_give_their_connections_back(server: ModelServer) 
         assert pool.statistics().in_use == 0
         replies = await asyncio.gather(*(client.complete(REQUEST, model="m", timeout_s=BOUND_S) for _ in range(8)))
         assert {reply.text for reply in replies} == {TEXT}
+        assert pool.statistics().connections > 12, "calls were cancelled on their way"
 
 
 async def test_stream_that_is_left_early_gives_its_connection_back(provider: Provider, pool: APIConnectionPool) -> None:
