@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, Unpack
 
-from reasoning_bank.compression.edits import Edit, Segment, Span, Step, merge
+from reasoning_bank.compression.edits import Edit, Kind, Segment, Span, Step, apart, merge
 from reasoning_bank.compression.extraction import Extraction, Selection
 from reasoning_bank.compression.lossless import REFERENCES, Settled, lossless_steps, lossy_steps
 from reasoning_bank.compression.pieces import Pieces
@@ -27,6 +27,12 @@ _LOSSLESS_DONE: Final = 0.3
 
 Progress = Callable[[float], object]
 """Called between two steps with the share done, 0..1; an exception it raises ends the work."""
+
+
+Shorten = Callable[[str, float], list[Edit]]
+"""Takes words out of a text so that about that share of it is left; raises ModelUnavailableError."""
+
+_PROSE: Final[frozenset[Kind]] = frozenset({"prose", "chat", "memories"})
 
 
 def _no_progress(_: float) -> None:
@@ -55,6 +61,7 @@ class PromptCompressor:
         tokenizer: counts the tokens.
         truncation_head_ratio: share of the budget that the beginning gets when protected parts are cut, in [0, 1].
         on_overflow: what is done when the protected parts alone are over the budget.
+        shorten: a model that takes words out of prose before whole units are cut; None cuts units only.
 
     Raises:
         InputError: a number is out of its range.
@@ -68,6 +75,7 @@ class PromptCompressor:
         tokenizer: TokenCounter,
         truncation_head_ratio: float = 0.6,
         on_overflow: OnOverflow = "truncate",
+        shorten: Shorten | None = None,
     ) -> None:
         if not 0 <= truncation_head_ratio <= 1:
             raise InputError(f"truncation_head_ratio is {truncation_head_ratio!r}: send a number from 0 to 1")
@@ -75,6 +83,7 @@ class PromptCompressor:
         _check(self._defaults)
         self._tokenizer = tokenizer
         self._head_ratio = truncation_head_ratio
+        self._shorten = shorten
 
     def compress(
         self,
@@ -110,7 +119,7 @@ class PromptCompressor:
         budget = max(min(wanted.max_tokens, int(wanted.ratio * before)), 1)
         # Steps that change nothing leave a text whose segments are known.
         known = lru_cache(maxsize=2)(segments)
-        run = _Run(self._tokenizer, prompt, before, budget, wanted, _forward(progress), known)
+        run = _Run(self._tokenizer, prompt, before, budget, wanted, _forward(progress), known, self._shorten)
         return run.result(encode, self._head_ratio)
 
     def _wanted(self, options: CompressionOptions) -> _Wanted:
@@ -163,6 +172,7 @@ class _Run:
     wanted: _Wanted
     progress: Progress
     segments: Callable[[str], tuple[Segment, ...]]
+    shorten: Shorten | None
     settled: Settled = field(default_factory=Settled)
 
     def result(self, encode: Encode | None, head_ratio: float) -> Compression:
@@ -177,7 +187,8 @@ class _Run:
         if state.tokens > self.budget:
             # What a reference points at could be cut: repeats stay, and are the first to go.
             state = self._lean(_State(Pieces.whole(self.prompt), self.before), references=False)
-            state = self._folded(state, question)
+            state = self._shortened(self._folded(state, question))
+        if state.tokens > self.budget:
             selection = self._extraction(state, found, head_ratio).selection(question, encode)
             state, is_degraded = self._lean(self._cut(state, selection)), selection.is_degraded
         self.progress(1.0)
@@ -203,6 +214,20 @@ class _Run:
         preserved = protected(text, self.wanted.preserve)
         steps = lossy_steps(text, self.segments(text), preserved, count=self.tokenizer.count, question=question or "")
         return self._with(state, steps, until=self.budget)
+
+    def _shortened(self, state: _State) -> _State:
+        """Let the model take words out of the prose that is not protected, where there is one."""
+        if self.shorten is None or state.tokens <= self.budget:
+            return state
+        text, share = state.pieces.text, self.budget / state.tokens
+        edits = [
+            Edit(edit.start + segment.start, edit.end + segment.start, edit.text)
+            for segment in self.segments(text)
+            if segment.kind in _PROSE and not segment.is_protected
+            for edit in self.shorten(text[segment.start : segment.end], share)
+        ]
+        free = apart(edits, protected(text, self.wanted.preserve))
+        return self._with(state, [Step("llmlingua", tuple(free), is_lossless=False)], until=0)
 
     def _with(self, state: _State, steps: Iterable[Step], *, until: int) -> _State:
         """Make the edits of the steps that save tokens, one step after the other, until so few tokens are left."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from reasoning_bank.assets import Assets
 from reasoning_bank.cache.memory import MemoryCache
 from reasoning_bank.compression.compressor import PromptCompressor
+from reasoning_bank.compression.lingua import llmlingua
 from reasoning_bank.errors import ConfigError, InputError
 from reasoning_bank.settings import Settings
 from reasoning_bank.text.tokens import TokenCounter, counter, estimate
@@ -28,6 +29,7 @@ def prompt_compressor(settings: Settings, tokens: TokenCounter) -> PromptCompres
         tokenizer=tokens,
         truncation_head_ratio=chosen.truncation_head_ratio,
         on_overflow=chosen.on_overflow,
+        shorten=llmlingua(chosen.llmlingua_model) if chosen.backend == "llmlingua" else None,
     )
 
 

@@ -208,6 +208,15 @@ class CompressionSettings(Group):
     meaning: bool = Field(
         default=True, description="Compare meanings with the embedding model, not words alone, when units are chosen."
     )
+    backend: Literal["extractive", "llmlingua"] = Field(
+        default="extractive",
+        description="Cut whole units only, or let LLMLingua-2 (extra) take words out of prose before.",
+    )
+    llmlingua_model: str = Field(
+        default="microsoft/llmlingua-2-bert-base-multilingual-cased-meetingbank",
+        min_length=1,
+        description="Weights for `llmlingua`: a folder, or a name in the Hugging Face cache; nothing is downloaded.",
+    )
 
 
 class PrivacySettings(Group):

@@ -1,0 +1,85 @@
+# pyright: reportMissingImports=false, reportUnknownVariableType=false, reportUnknownMemberType=false
+# llmlingua has no types, and is not installed everywhere; this file is where it is wrapped.
+"""Words of prose that LLMLingua-2 leaves out; needs the extra `[llmlingua]` and the model's weights.
+
+Pan et al. 2024, arXiv:2403.12968: a token classifier says of each word whether it is needed, whatever the question.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any, Final
+
+from reasoning_bank.compression.compressor import Shorten
+from reasoning_bank.compression.edits import Edit
+from reasoning_bank.errors import ModelUnavailableError
+
+_BETWEEN_WORDS: Final = "\x1f"
+_BETWEEN_LABELS: Final = "\x1e"
+_DENIALS: Final = ("not", "no", "never", "without", "only", "except", "unless")
+_REACH: Final = 40
+"""Characters behind a word within which the next one begins; the model may have written it otherwise."""
+
+
+def llmlingua(model: str) -> Shorten:
+    """Return what takes words out of prose; the model is loaded when it is first asked.
+
+    Args:
+        model: folder of the weights, or a name that is in the Hugging Face cache; nothing is downloaded.
+    """
+
+    def shorten(text: str, share: float) -> list[Edit]:
+        answer = _loaded(model).compress_prompt_llmlingua2(
+            [text],
+            rate=share,
+            force_tokens=list(_DENIALS),
+            force_reserve_digit=True,
+            return_word_label=True,
+            word_sep=_BETWEEN_WORDS,
+            label_sep=_BETWEEN_LABELS,
+        )
+        labelled = (
+            each.rpartition(_BETWEEN_LABELS) for each in answer["fn_labeled_original_prompt"].split(_BETWEEN_WORDS)
+        )
+        return list(left_out(text, ((word, label) for word, _, label in labelled)))
+
+    return shorten
+
+
+def left_out(text: str, labelled: Iterable[tuple[str, str]]) -> Iterator[Edit]:
+    """Yield the edits that take out the words labelled "0", with the blanks behind them.
+
+    Args:
+        text: what the model read.
+        labelled: its words in order, each with "1" where it is needed; one that is not found in the text stays.
+    """
+    at = 0
+    for word, label in labelled:
+        start = text.find(word, at, at + len(word) + _REACH) if word else -1
+        if start < 0:
+            continue
+        at = start + len(word)
+        while at < len(text) and text[at] == " ":
+            at += 1
+        if label == "0":
+            yield Edit(start, at, "")
+
+
+@lru_cache(maxsize=1)
+def _loaded(model: str) -> Any:
+    try:
+        from llmlingua import PromptCompressor  # noqa: PLC0415 -- an extra, and seconds of torch
+    except ImportError as error:
+        raise ModelUnavailableError(
+            "`compression.backend = \"llmlingua\"` needs its extra: pip install 'reasoning-bank[llmlingua]'"
+        ) from error
+    try:
+        return PromptCompressor(
+            model,
+            device_map="cpu",
+            model_config={"local_files_only": True, "trust_remote_code": False},
+            use_llmlingua2=True,
+        )
+    except (OSError, ValueError) as error:
+        raise ModelUnavailableError(
+            f"the weights of {model!r} cannot be loaded: set `compression.llmlingua_model` to their folder"
+        ) from error
