@@ -26,6 +26,8 @@ _OPPOSED_SHARE: Final = 0.55
 _READ: Final = 4_000
 _ROLE_WORDS: Final = 8
 
+OTHER_VALUE: Final = "another value: "
+"""What the reason begins with where two lessons set the same thing to two values."""
 Relation = Literal["same", "opposite", "different"]
 
 _QUOTED: Final = re.compile(r"`([^`\n]{1,200})`")
@@ -182,7 +184,7 @@ def _clash(one: Lesson, other: Lesson) -> str | None:
         return None
     for name, value in one.settings.items():
         if (theirs := other.settings.get(name, value)) != value:
-            return f"{name} is {value} here and {theirs} there"
+            return f"{OTHER_VALUE}{name} is {value} here and {theirs} there"
     return None
 
 

@@ -1,5 +1,6 @@
 """How far a memory is trusted, and every change of that."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, cast
 
@@ -14,7 +15,7 @@ RANK: Final[dict[Trust, int]] = {"quarantined": 0, "low": 1, "normal": 2, "trust
 """Less trust first."""
 
 
-def lowest(*trusts: Trust) -> Trust:
+def lowest(trusts: Iterable[Trust]) -> Trust:
     """The least of some trusts: what derives from several deserves no more."""
     return min(trusts, key=RANK.__getitem__)
 

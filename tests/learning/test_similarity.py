@@ -56,7 +56,7 @@ def test_what_only_differs_in_detail_is_no_contradiction_unless_a_setting_has_tw
 
 def test_two_values_of_one_setting_are_named() -> None:
     pair = next(each for each in PAIRS if each.label == "number" and "pool_size" in each.one)
-    assert relation(pair, 0.98) == Compared("opposite", "pool_size is 20 here and 50 there")
+    assert relation(pair, 0.98) == Compared("opposite", "another value: pool_size is 20 here and 50 there")
 
 
 def test_the_order_of_things_matters() -> None:

@@ -1,0 +1,92 @@
+"""Memories that say the opposite: linked, and decided by what speaks for each, where that is clear enough.
+
+Nothing is destroyed: who is overruled keeps its words and the time in which it held. Where nothing decides, both stay
+and each is served with the note that the other exists; every later verdict looks again.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from reasoning_bank.learning.similarity import OTHER_VALUE
+from reasoning_bank.learning.support import support
+from reasoning_bank.records import Memory
+from reasoning_bank.storage import history, lineage, memories, standing
+from reasoning_bank.text.analyser import analyse
+from reasoning_bank.text.fields import event_moment
+
+CLEARLY: Final = 2
+"""How much more must speak for the older memory for the newer one to be wrong: one task may be an exception."""
+
+
+def link(connection: Connection, workspace: str, one: str, other: str, *, reason: str, now: datetime) -> None:
+    """Notes that two memories contradict each other, and decides between them if that is possible by now."""
+    lineage.contradict(connection, workspace, one, other, reason=reason, now=now)
+    decide(connection, workspace, one, other, now=now)
+
+
+def decide(connection: Connection, workspace: str, one: str, other: str, *, now: datetime) -> str | None:
+    """Lets one of two contradicting memories overrule the other where that is clear; the id that holds, or None.
+
+    Imported memories and those that are not in use are left alone.
+    """
+    found = memories.by_ids(connection, workspace, [one, other])
+    if len(found) < 2 or not all(_is_ours(memory) for memory in found.values()):
+        return None
+    older, newer = sorted(found.values(), key=lambda memory: (_began(memory), memory.created_at, memory.id))
+    reason = lineage.contradictions(connection, workspace, [one]).get(one, ())
+    said = next((why for id_, why in reason if id_ == other), "")
+    winner = _winner(connection, older, newer, sets_value=said.startswith(OTHER_VALUE))
+    if winner is None:
+        return None
+    loser = older if winner is newer else newer
+    _overrule(connection, loser, winner, reason=said, now=now)
+    return winner.id
+
+
+def _winner(connection: Connection, older: Memory, newer: Memory, *, sets_value: bool) -> Memory | None:
+    """Who holds: whoever is trusted more unless more speaks for the other; else by evidence and by time.
+
+    Another value for the same setting is what changes with time, so the newer one needs no more than the older one
+    has; opposite advice needs one witness more.
+    """
+    lead = support(connection, newer).weight - support(connection, older).weight
+    trust = standing.RANK[newer.item.trust] - standing.RANK[older.item.trust]
+    if "low" in (newer.item.trust, older.item.trust) and trust:
+        trusted, its_lead = (newer, lead) if trust > 0 else (older, -lead)
+        return trusted if its_lead >= 0 else None
+    if lead >= (0 if sets_value else 1):
+        return newer
+    return older if -lead >= CLEARLY else None
+
+
+def _overrule(connection: Connection, loser: Memory, winner: Memory, *, reason: str, now: datetime) -> None:
+    """The loser held until the winner began; the later of two that loses never held."""
+    began = max(_began(loser), _began(winner))
+    if winner.item.valid_from is None and _began(winner) > _began(loser):
+        _begin(connection, winner, began)
+    workspace = winner.workspace
+    memories.supersede(connection, workspace, [loser.id], winner.id, now, until=began)
+    history.note(connection, workspace, [loser.id], "overruled", reason=reason, now=now, change=(loser.id, winner.id))
+
+
+def _begin(connection: Connection, memory: Memory, moment: datetime) -> None:
+    item = replace(memory.item, valid_from=moment)
+    memories.update(connection, replace(memory, item=item), analyse(item))
+
+
+def _began(memory: Memory) -> datetime:
+    """When a memory began to hold: as it says, else when it happened, at the latest when it was stored."""
+    happened = event_moment(memory.item.time)
+    if memory.item.valid_from is not None:
+        return memory.item.valid_from
+    if happened is not None and happened.tzinfo is not None:
+        return min(happened, memory.created_at)
+    return memory.created_at
+
+
+def _is_ours(memory: Memory) -> bool:
+    in_use = memory.deleted_at is None and memory.superseded_by is None and memory.item.trust != "quarantined"
+    return in_use and memory.item.origin != "import"
