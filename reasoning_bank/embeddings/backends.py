@@ -9,6 +9,7 @@ from reasoning_bank.embeddings.hashing import HashingEmbedder
 from reasoning_bank.embeddings.onnx import OnnxEmbedder, minilm_identity
 from reasoning_bank.embeddings.weights import Precision
 from reasoning_bank.errors import ConfigError
+from reasoning_bank.upstream import checked_url
 
 Backend = Literal["onnx", "sentence_transformers", "openai", "hashing"]
 
@@ -45,7 +46,7 @@ def open_embedder(choice: EmbedderChoice, assets: Assets) -> Embedder:
     """Returns the embedder of a configuration, not loaded yet.
 
     Raises:
-        ConfigError: the backend does not know the model.
+        ConfigError: the backend does not know the model, or the address or the key cannot be used.
     """
     match choice.backend:
         case "onnx":
@@ -60,7 +61,8 @@ def open_embedder(choice: EmbedderChoice, assets: Assets) -> Embedder:
             # Imported here: only those who chose it pay for an HTTP client.
             from reasoning_bank.embeddings.openai import OpenAIEmbedder  # noqa: PLC0415
 
-            return OpenAIEmbedder(choice.model, base_url=choice.base_url, api_key=choice.api_key)
+            url = checked_url(choice.base_url, key=choice.api_key, settings="embeddings")
+            return OpenAIEmbedder(choice.model, base_url=url, api_key=choice.api_key)
         case "sentence_transformers":
             from reasoning_bank.embeddings.sentence_transformers import SentenceTransformersEmbedder  # noqa: PLC0415
 

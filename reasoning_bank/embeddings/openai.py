@@ -1,5 +1,6 @@
 """Any server that speaks OpenAI's `/v1/embeddings`: the cloud's, or Ollama, vLLM, llama.cpp and others at home."""
 
+import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import NoReturn
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from reasoning_bank.embeddings.embedder import BatchLimits, EmbeddingIdentity, Kind, Vectors, unit_rows
 from reasoning_bank.errors import ModelUnavailableError, UpstreamError
+from reasoning_bank.upstream import reason_of, retry_after_s
 
 _NORMAL_MAX_TOKENS = 8_191
 # Conservative: no tokenizer of these models needs more than one token per three bytes of ordinary text. A text the
@@ -20,7 +22,6 @@ _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY
 _OUTAGE_S = 15.0
 _LONGEST_WAIT_S = 300.0
 _REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
-_REASON_CHARACTERS = 300
 
 
 class _Row(BaseModel):
@@ -64,6 +65,7 @@ class OpenAIEmbedder:
             timeout=timeout_s,
             limits=httpx2.Limits(max_connections=_CONNECTIONS),
         )
+        self._api_key = api_key
         self._identity: EmbeddingIdentity | None = None
 
     @property
@@ -124,19 +126,21 @@ class OpenAIEmbedder:
             said = f"no answer from the embedding server: {error or type(error).__name__}"
             raise UpstreamError(said, retry_after_s=_OUTAGE_S) from error
         if response.status_code != HTTPStatus.OK:
-            _refuse(response, self._model)
+            self._refuse(response)
         return _vectors(response, len(texts))
 
-
-def _refuse(response: httpx2.Response, model: str) -> NoReturn:
-    said = f"the embedding server answered HTTP {response.status_code}: {response.text[:_REASON_CHARACTERS]}"
-    if response.status_code in _REFUSED:
-        raise ModelUnavailableError(f"{said} (check embeddings.api_key, embeddings.base_url and the model {model!r})")
-    # Too many requests or a server in trouble passes; any other refusal is about these texts and would come again.
-    passes = response.status_code in _PASSING or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
-    wait = response.headers.get("Retry-After", "")
-    retry_after_s = min(float(wait), _LONGEST_WAIT_S) if wait.isdigit() else _OUTAGE_S
-    raise UpstreamError(said, retry_after_s=retry_after_s if passes else None)
+    def _refuse(self, response: httpx2.Response) -> NoReturn:
+        status = response.status_code
+        said = f"the embedding server answered HTTP {status}: {reason_of(response.content, key=self._api_key)}"
+        if status in _REFUSED:
+            where = "embeddings.api_key, embeddings.base_url"
+            raise ModelUnavailableError(f"{said} (check {where} and the model {self._model!r})")
+        # Too many requests or a server in trouble passes; any other refusal is about these texts and would come again.
+        if not (status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR):
+            raise UpstreamError(said, status=status)
+        wait_s = retry_after_s(response.headers, wall=time.time())
+        wait_s = _OUTAGE_S if wait_s is None else min(wait_s, _LONGEST_WAIT_S)
+        raise UpstreamError(said, status=status, retry_after_s=wait_s)
 
 
 def _vectors(response: httpx2.Response, expected: int) -> Vectors:

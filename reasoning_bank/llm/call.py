@@ -4,24 +4,21 @@ Nothing of a request is ever part of an error: keys are in headers, prompts in b
 """
 
 import asyncio
-import json
-import re
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Final
 from urllib.parse import urlsplit
 
 import httpx2
 
 from reasoning_bank.llm.failures import AttemptError, Health, status_failure
+from reasoning_bank.upstream import reason_of
 
 CONNECT_S: Final = 5.0
 LONGEST_ANSWER_BYTES: Final = 8 << 20
 _ERROR_BYTES: Final = 64 << 10
-_EXTRACT_CHARACTERS: Final = 300
-_KEYS: Final = re.compile(r"\b(?:sk|pk|key|api|gsk|xai)[-_][\w*.-]{6,}|(?<=[Bb]earer )\S+")
 _SECRET_HEADERS: Final = ("authorization", "x-api-key")
 _ADVICE: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "check llm.api_key",
@@ -50,6 +47,13 @@ class Call:
     def host(self) -> str:
         """Host and port."""
         return urlsplit(self.url).netloc.rpartition("@")[2]
+
+    @property
+    def key(self) -> str:
+        """What must not be repeated; empty where nothing is secret."""
+        return next(
+            (self.headers[name].removeprefix("Bearer ") for name in _SECRET_HEADERS if name in self.headers), ""
+        )
 
     @property
     def whom(self) -> str:
@@ -118,8 +122,8 @@ class Trip:
         except AttemptError:
             body = b""  # the status says enough
         said = f"{self.call.whom} answered HTTP {status}"
-        if extract := _extract(body, self.call.headers):
-            said += f": {extract}"
+        if reason := reason_of(body, key=self.call.key):
+            said += f": {reason}"
         if response.is_redirect:
             said += " (it redirects, which is not followed: check llm.base_url)"
         elif advice := _ADVICE.get(status):
@@ -151,31 +155,3 @@ class Trip:
 
 def _words(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-def _extract(body: bytes, headers: Mapping[str, str]) -> str:
-    """Returns the short reason in an error's body, on one line, without anything that looks like a key."""
-    text = body.decode("utf-8", "replace")
-    try:
-        text = _reason(json.loads(text)) or text
-    except ValueError:
-        text = re.sub(r"<[^>]*>", " ", text)
-    for name in _SECRET_HEADERS:
-        if key := headers.get(name, "").removeprefix("Bearer "):
-            text = text.replace(key, "[key]")
-    text = " ".join(_KEYS.sub("[key]", text).split())
-    return text if len(text) <= _EXTRACT_CHARACTERS else f"{text[:_EXTRACT_CHARACTERS]}…"
-
-
-def _reason(payload: object) -> str | None:
-    """The words of an error in OpenAI's, Anthropic's, Ollama's or FastAPI's format."""
-    if not isinstance(payload, dict):
-        return None
-    fields = cast("dict[str, object]", payload)
-    for name in ("error", "message", "detail"):
-        found = fields.get(name)
-        if isinstance(found, str):
-            return found
-        if isinstance(found, dict):
-            return _reason(cast("object", found))
-    return None

@@ -1,17 +1,15 @@
 """What can go wrong with one HTTP request to a model server, and what each failure allows."""
 
-import math
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Literal
 
 from reasoning_bank.errors import UpstreamError
+from reasoning_bank.upstream import retry_after_s
 
 Health = Literal["well", "failure", "refused", "unknown"]
 """What an attempt says about a server: it works, it is in trouble, it refuses the key, or nothing."""
 
-_ABSURD_S = 86_400.0
 _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
@@ -69,28 +67,3 @@ def _health(status: int) -> Health:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return "unknown"
     return "failure" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "well"
-
-
-def retry_after_s(headers: Mapping[str, str], *, wall: float) -> float | None:
-    """Returns the seconds a server asks to wait (RFC 9110, 10.2.3, or milliseconds as OpenAI sends them).
-
-    None where it does not ask, or asks what cannot be meant: text, a date that has passed, more than a day.
-    """
-    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        seconds = _seconds(headers.get(name, ""), unit_s, wall)
-        if seconds is not None and 0 <= seconds <= _ABSURD_S:
-            return seconds
-    return None
-
-
-def _seconds(text: str, unit_s: float, wall: float) -> float | None:
-    try:
-        seconds = float(text) * unit_s
-    except ValueError:
-        pass
-    else:
-        return seconds if math.isfinite(seconds) else None
-    try:
-        return parsedate_to_datetime(text).timestamp() - wall
-    except (ValueError, OverflowError):
-        return None

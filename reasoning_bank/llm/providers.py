@@ -1,18 +1,16 @@
-"""Which provider a configuration means; where requests may go at all."""
+"""Which provider a configuration means."""
 
-import ipaddress
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, assert_never
-from urllib.parse import urlsplit
 
 import anyio.to_thread
 
 from reasoning_bank.errors import ConfigError
 from reasoning_bank.llm.exchange import Message, ModelRequest, Provider, Reply
+from reasoning_bank.upstream import checked_url
 
 if TYPE_CHECKING:
     from reasoning_bank.llm.pool import APIConnectionPool
@@ -95,7 +93,7 @@ def _built(choice: ProviderChoice) -> OpenProvider:
         if choice.script is None:
             raise ConfigError("the provider 'scripted' needs llm.script, the file of its replies")
         return OpenProvider(ScriptedProvider(read_script(choice.script)))
-    url = checked_url(choice.base_url or DEFAULT_URLS[choice.wire], key=choice.api_key)
+    url = checked_url(choice.base_url or DEFAULT_URLS[choice.wire], key=choice.api_key, settings="llm")
     from reasoning_bank.llm.pool import APIConnectionPool  # noqa: PLC0415
 
     pool = APIConnectionPool(
@@ -127,35 +125,3 @@ def _client(
             return AnthropicClient(pool, base_url=url, api_key=key)
         case _:
             assert_never(wire)
-
-
-def checked_url(url: str, *, key: str | None) -> str:
-    """Returns an API's root that requests, and the key, may be sent to.
-
-    Raises:
-        ConfigError: no http(s) address, one with a password in it, an address of the machine's cloud (169.254.169.254),
-            a key on an unencrypted way over a network, or a key that cannot stand in a header.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigError(f"llm.base_url {url!r}: send the API's root, such as https://api.openai.com/v1")
-    if "@" in parts.netloc:
-        raise ConfigError("llm.base_url holds a user or password: send the key as llm.api_key")
-    address = _address(parts.hostname)
-    if address is not None and (address.is_link_local or address.is_multicast or address.is_unspecified):
-        raise ConfigError(f"llm.base_url {url!r}: no model server has such an address")
-    near = parts.hostname == "localhost" or (address is not None and address.is_loopback)
-    if key and parts.scheme == "http" and not near:
-        raise ConfigError(f"llm.base_url {url!r}: a key is sent over https only, or to this machine")
-    if key is not None and not (key.isascii() and key.isprintable() and " " not in key and key):
-        raise ConfigError("llm.api_key: a key has no blanks, line ends or letters beyond ASCII")
-    return url
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        # What the system's resolver takes for an address too: 2852039166, 0xa9fea9fe, 169.254.43518.
-        address = ipaddress.ip_address(host if ":" in host else socket.inet_aton(host))
-    except (OSError, ValueError):
-        return None
-    return (address.version == 6 and address.ipv4_mapped) or address

@@ -1,13 +1,12 @@
 """When it is tried again, how long it waits, and when a server is left alone."""
 
 from collections.abc import Awaitable, Callable
-from email.utils import formatdate
 
 import pytest
 
 from reasoning_bank.errors import UpstreamError
 from reasoning_bank.llm.breaker import CircuitBreaker
-from reasoning_bank.llm.failures import AttemptError, Health, retry_after_s, status_failure
+from reasoning_bank.llm.failures import AttemptError, Health, status_failure
 from reasoning_bank.llm.retrying import Retrier, RetryBudget
 
 from .conftest import HeldTime
@@ -29,30 +28,6 @@ def failing(*errors: AttemptError | None) -> Callable[[float], Awaitable[str]]:
 
 def passing(**options: float) -> AttemptError:
     return AttemptError("busy", passes=True, **options)  # pyright: ignore[reportArgumentType]
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"retry-after": "7"}, 7.0),
-        ({"retry-after": "1.5"}, 1.5),
-        ({"retry-after": "0"}, 0.0),
-        ({"retry-after-ms": "250"}, 0.25),
-        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
-        ({"retry-after-ms": "later", "retry-after": "9"}, 9.0),
-        ({"retry-after": formatdate(WALL + 30, usegmt=True)}, 30.0),
-        ({"retry-after": formatdate(WALL - 30, usegmt=True)}, None),
-        ({"retry-after": "-1"}, None),
-        ({"retry-after": "1e12"}, None),
-        ({"retry-after": "inf"}, None),
-        ({"retry-after": "nan"}, None),
-        ({"retry-after": "in a minute"}, None),
-        ({"retry-after": "Wed, 99 Foo 2026 00:00:00 GMT"}, None),
-        ({}, None),
-    ],
-)
-def test_servers_wish_to_wait_is_read_in_each_form(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after_s(headers, wall=WALL) == seconds
 
 
 @pytest.mark.parametrize(
