@@ -66,7 +66,7 @@ class Consolidator:
     Args:
         database: an open bank.
         now: the clock, aware UTC.
-        limit: memories of our own in a workspace from which the least useful are forgotten.
+        prune_above: memories of our own in a workspace above which the never useful are forgotten; 0 forgets none.
         words: writes merged words, or None to keep the best of those that are there.
         woken: called where new vectors are wanted, after the transaction.
     """
@@ -76,13 +76,13 @@ class Consolidator:
         database: Database,
         *,
         now: Callable[[], datetime],
-        limit: int,
+        prune_above: int,
         words: MergeWords | None = None,
         woken: Callable[[], object] = lambda: None,
     ) -> None:
         self._database = database
         self._now = now
-        self._limit = limit
+        self._prune_above = prune_above
         self._words = words
         self._woken = woken
 
@@ -104,13 +104,13 @@ class Consolidator:
     async def consolidate(self, workspace: str, ids: Sequence[str]) -> int:
         """Decides what to do with memories that have vectors, and does it; how many decisions took effect."""
         done = 0
-        near = await self._database.read(lambda c: _near(c, workspace, list(dict.fromkeys(ids))))
-        for id_, resembling in near.items():
+        near = await self._database.read(lambda c: resembling(c, workspace, list(dict.fromkeys(ids))))
+        for id_, alike in near.items():
             # One by one: what was merged a moment ago is no candidate any more.
-            decisions = await self._database.read(lambda c, i=id_, r=resembling: decided(c, workspace, i, r))
+            decisions = await self._database.read(lambda c, i=id_, r=alike: decided(c, workspace, i, r))
             for decision in decisions:
                 words = await self._written(workspace, decision)
-                done += await self._database.write(lambda c, d=decision, w=words: self._do(c, workspace, d, w))
+                done += await self._database.write(lambda c, d=decision, w=words: self.do(c, workspace, d, w))
         if done:
             self._woken()
         return done
@@ -125,7 +125,8 @@ class Consolidator:
             logger.info("merged words are the best of those there are: %s", error)
             return None
 
-    def _do(self, connection: Connection, workspace: str, decision: Decision, words: Words | None) -> bool:
+    def do(self, connection: Connection, workspace: str, decision: Decision, words: Words | None = None) -> bool:
+        """Does what was decided, unless one of the memories is not as it was; whether it was done."""
         found = memories.by_ids(connection, workspace, decision.ids)
         now = self._now()
         if len(found) < len(decision.hashes) or not all(_as_it_was(found[id_], decision) for id_ in found):
@@ -149,9 +150,9 @@ class Consolidator:
         raise BusyError("memories have no vectors yet", retry_after_s=EMBEDDING_WAIT_S)
 
     async def _prune(self, workspace: str) -> None:
-        gone = True
+        limit, gone = self._prune_above, self._prune_above > 0
         while gone:  # in short transactions: nobody else's write waits long
-            gone = await self._database.write(lambda c: prune_some(c, workspace, limit=self._limit, now=self._now()))
+            gone = bool(await self._database.write(lambda c: prune_some(c, workspace, limit=limit, now=self._now())))
 
 
 def decided(connection: Connection, workspace: str, id_: str, near: Sequence[Neighbour]) -> list[Decision]:
@@ -179,7 +180,8 @@ def decided(connection: Connection, workspace: str, id_: str, near: Sequence[Nei
     return decisions
 
 
-def _near(connection: Connection, workspace: str, ids: Sequence[str]) -> dict[str, list[Neighbour]]:
+def resembling(connection: Connection, workspace: str, ids: Sequence[str]) -> dict[str, list[Neighbour]]:
+    """What resembles each of some memories by the bank's own model; those without vectors are absent."""
     model_id = embeddings.active_model(connection)
     return neighbours(connection, workspace, model_id, ids) if model_id else {}
 

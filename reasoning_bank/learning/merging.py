@@ -136,7 +136,9 @@ def _rank(memory: Memory, known: Support) -> tuple[object, ...]:
 def _inherit(connection: Connection, survivor: Memory, others: Sequence[Memory], *, now: datetime) -> None:
     workspace, item = survivor.workspace, survivor.item
     trust = lowest([item.trust, *(each.item.trust for each in others)])
-    tags = {tag.casefold(): tag for each in (survivor, *others) for tag in reversed(each.item.tags)}
+    tags: dict[str, str] = {}
+    for tag in (tag for each in (survivor, *others) for tag in each.item.tags):
+        tags.setdefault(tag.casefold(), tag)
     parents = dict.fromkeys([*item.parents, *(each.id for each in others)])
     item = replace(item, tags=tuple(tags.values())[:MOST_TAGS], parents=tuple(parents))
     changed = replace(survivor, item=item, updated_at=now, content_hash=content_hash(item))
