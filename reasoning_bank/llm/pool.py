@@ -53,7 +53,7 @@ class APIConnectionPool:
     Args:
         pool_size: connections, and thereby requests at once.
         max_retries: attempts after the first.
-        timeout: longest time of one call in seconds, retries included, where the caller sets no shorter one.
+        timeout: longest time of one attempt in seconds, and of a whole call where the caller sets none.
         read_timeout: longest silence in seconds; None: as long as the call may take, since most servers are silent
             until their model has finished.
         trust_env: whether proxies and certificates of the environment are used.
@@ -72,7 +72,7 @@ class APIConnectionPool:
         ca_file: Path | None = None,
         timing: Timing | None = None,
     ) -> None:
-        self.timeout_s = timeout
+        self._timeout_s = timeout
         self._pool_size = pool_size
         self._read_timeout_s = read_timeout or timeout
         self._trust_env = trust_env
@@ -129,7 +129,7 @@ class APIConnectionPool:
             async with AsyncExitStack() as stack:
                 return await self._attempt(call, use, stack, seconds)
 
-        return await self._retrier.run(attempt, timeout_s=timeout_s or self.timeout_s)
+        return await self._retrier.run(attempt, timeout_s=self._whole(timeout_s))
 
     @asynccontextmanager
     async def stream(
@@ -150,7 +150,7 @@ class APIConnectionPool:
             async with AsyncExitStack() as stack:
                 return await self._attempt(call, begin, stack, seconds), stack.pop_all()
 
-        (begun, stack), attempts = await self._retrier.run(attempt, timeout_s=timeout_s or self.timeout_s)
+        (begun, stack), attempts = await self._retrier.run(attempt, timeout_s=self._whole(timeout_s))
         async with stack:
             try:
                 yield begun, attempts
@@ -158,11 +158,14 @@ class APIConnectionPool:
                 self._breaker(call).broke_off(error)
                 raise
 
+    def _whole(self, timeout_s: float | None) -> float:
+        return self._timeout_s if timeout_s is None else timeout_s
+
     async def _attempt(
         self, call: Call, use: Callable[[AsyncIterator[bytes]], Awaitable[T]], stack: AsyncExitStack, seconds: float
     ) -> T:
         """One request: a slot and an open answer, left on `stack`, and what `use` makes of it."""
-        deadline = asyncio.get_running_loop().time() + min(seconds, self.timeout_s)
+        deadline = asyncio.get_running_loop().time() + min(seconds, self._timeout_s)
         await stack.enter_async_context(self._slot(call, deadline))
         trip = Trip(call, deadline)
         with self._breaker(call).attempt(call.whom), trip.failures():

@@ -1,5 +1,6 @@
 """Which provider a configuration means."""
 
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class ProviderChoice:
         script: the replies of "scripted", TOML or JSONL.
         pool_size: connections, and thereby requests at once.
         max_retries: attempts after the first.
-        timeout_s: longest time of one call, retries included.
+        timeout_s: longest time of one attempt.
         read_timeout_s: longest silence; None: as long as the call may take.
         trust_env: whether proxies and certificates of the environment are used.
         ca_file: certificates (PEM) trusted besides the public ones.
@@ -94,6 +95,8 @@ def _built(choice: ProviderChoice) -> OpenProvider:
             raise ConfigError("the provider 'scripted' needs llm.script, the file of its replies")
         return OpenProvider(ScriptedProvider(read_script(choice.script)))
     url = checked_url(choice.base_url or DEFAULT_URLS[choice.wire], key=choice.api_key, settings="llm")
+    if choice.ca_file is not None:
+        _readable(choice.ca_file)
     from reasoning_bank.llm.pool import APIConnectionPool  # noqa: PLC0415
 
     pool = APIConnectionPool(
@@ -105,6 +108,13 @@ def _built(choice: ProviderChoice) -> OpenProvider:
         ca_file=choice.ca_file,
     )
     return OpenProvider(_client(choice.wire, pool, url, choice.api_key), pool)
+
+
+def _readable(ca_file: Path) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca_file)
+    except OSError as error:
+        raise ConfigError(f"llm.ca_file {ca_file.name!r} holds no certificates that can be read") from error
 
 
 def _client(

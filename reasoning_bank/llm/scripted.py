@@ -1,4 +1,20 @@
-"""A model that replays a file: for demonstrations and tests, without a network and without chance."""
+"""A model that replays a file: for demonstrations and tests, without a network and without chance.
+
+The first reply that fits answers, so what is special stands before what is general:
+
+    [[reply]]
+    purpose = "judge"
+    match = "exit code [1-9]"
+    json = { outcome = "failure", confidence = 0.9 }
+
+    [[reply]]
+    match = "overloaded"
+    error = "the model is overloaded"
+    times = 2
+
+    [[reply]]
+    text = "I do not know."
+"""
 
 import json
 import re

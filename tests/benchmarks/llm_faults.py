@@ -11,6 +11,7 @@ import asyncio
 import json
 import random
 import re
+import resource
 import time
 from contextlib import aclosing
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from reasoning_bank.errors import UpstreamError
 from reasoning_bank.llm.exchange import Provider
 from reasoning_bank.llm.pool import APIConnectionPool
+from reasoning_bank.llm.retrying import RETRIES_AT_ONCE, RETRIES_PER_S, RETRY_SHARE
 from tests.benchmarks.machine import RESULTS, machine
 from tests.llm import endpoint
 from tests.llm.conftest import CLIENTS
@@ -68,6 +70,7 @@ async def _row(case: Case, wire: str) -> dict[str, Any]:
         url = f"http://127.0.0.1:{endpoint.closed_port()}/v1" if refused else server.url
         provider = CLIENTS[wire](pool, base_url=url)
         await prepare(server, case, provider)
+        peak = _peak_mb()
         start = time.perf_counter()
         outcome = await outcome_of(provider, case)
         seconds = time.perf_counter() - start
@@ -82,8 +85,13 @@ async def _row(case: Case, wire: str) -> dict[str, Any]:
         "retry_after_s": outcome.retry_after_s,
         "seconds": round(seconds, 3),
         "deadline_s": case.timeout_s,
+        "peak_memory_growth_mb": round(_peak_mb() - peak, 1),
         "as_expected": matches and bool(outcome.partial) is case.partial and not leaked,
     }
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 async def _outage(kind: str, calls: int, *, own_models: bool) -> dict[str, Any]:
@@ -115,6 +123,7 @@ async def _outage(kind: str, calls: int, *, own_models: bool) -> dict[str, Any]:
         "requests": counted.requests,
         "retries": counted.retries,
         "requests_per_call": round(counted.requests / calls, 3),
+        "allowed_by_the_budget": round(1 + RETRY_SHARE + (RETRIES_AT_ONCE + RETRIES_PER_S * seconds) / calls, 3),
         "seconds": round(seconds, 2),
         "in_use_after": counted.in_use,
     }

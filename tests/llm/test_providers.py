@@ -63,6 +63,16 @@ async def test_trying_a_connection_says_what_is_wrong(server: ModelServer) -> No
             await try_connection(opened.provider, model="m", timeout_s=BOUND_S)
 
 
+async def test_certificates_that_cannot_be_read_are_said_so_at_start(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    for content in (None, "no certificate"):
+        if content:
+            file.write_text(content, encoding="utf-8")
+        with pytest.raises(ConfigError, match=r"llm.ca_file 'ca.pem' holds no certificates"):
+            async with open_provider(ProviderChoice(wire="responses", ca_file=file)):
+                pass
+
+
 def test_key_of_a_choice_is_not_shown() -> None:
     assert KEY not in repr(ProviderChoice(wire="anthropic", api_key=KEY))
 
