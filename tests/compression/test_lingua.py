@@ -23,15 +23,28 @@ def test_words_that_are_not_needed_go_with_the_blank_behind_them() -> None:
     assert apply(text, without(text, ["really", "So"])) == "It is  full.\nstop."
 
 
+def test_no_word_is_glued_to_another_or_broken() -> None:
+    text = "The disk. It was full, nobody saw."
+    labelled = [(word, "0") for word in ("disk", ".", "It", ",")] + [("no", "1"), ("body", "0")]
+    assert apply(text, list(left_out(text, labelled))) == "The . was full, nobody saw."
+
+
 def test_a_word_that_the_model_wrote_otherwise_stays() -> None:
     assert list(left_out("naïve people", [("naive", "0"), ("people", "0")])) == [Edit(6, 12, "")]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("llmlingua") is not None, reason="the package is installed")
 def test_without_the_package_the_error_says_what_to_install() -> None:
-    compressor = PromptCompressor(tokenizer=counter("estimated"), shorten=llmlingua("no such folder"))
+    compressor = PromptCompressor(
+        tokenizer=counter("estimated"), shorten=llmlingua("no-such-bert-base-multilingual-cased")
+    )
     with pytest.raises(ModelUnavailableError, match=r"pip install 'reasoning-bank\[llmlingua\]'"):
         compressor.compress(PROSE)
+
+
+def test_a_model_of_another_family_is_refused() -> None:
+    with pytest.raises(ModelUnavailableError, match="xlm-roberta-large in its name"):
+        llmlingua("gpt2")(PROSE, 0.5)
 
 
 def test_what_a_model_shortens_still_ends_within_the_budget_and_what_is_preserved_stays() -> None:
@@ -51,5 +64,7 @@ def test_what_a_model_shortens_still_ends_within_the_budget_and_what_is_preserve
 
 
 def test_where_nothing_has_to_go_no_model_is_asked() -> None:
-    compressor = PromptCompressor(tokenizer=counter("estimated"), shorten=llmlingua("no such folder"))
+    compressor = PromptCompressor(
+        tokenizer=counter("estimated"), shorten=llmlingua("no-such-bert-base-multilingual-cased")
+    )
     assert compressor.compress(PROSE, ratio=1).lossless
