@@ -60,6 +60,7 @@ class Templates:
         """Return the answer of the template whose evidence stands on the last line, or None where none fits.
 
         A run that fails, is repaired and passes ends with a pass. On one line the first template of the file counts.
+        One without a response knows that there is none.
 
         Args:
             purpose: only its templates are looked at.
@@ -75,7 +76,7 @@ class Templates:
             ]
             if found:
                 span, template = max(found, key=lambda each: tail.rfind("\n", 0, each[0][1]))
-                return template.answer(_lines(tail, span))
+                return template.answer(_lines(tail, span)) if template.response else None
         return None
 
     def refuse_unfit(self, answers: Mapping[Purpose, type[BaseModel]]) -> None:
@@ -84,7 +85,8 @@ class Templates:
         Raises:
             ConfigError: naming the first template that is none.
         """
-        for template in (template for group in self._groups for template in group if template.purpose in answers):
+        given = (template for group in self._groups for template in group if template.response)
+        for template in (template for template in given if template.purpose in answers):
             try:
                 answers[template.purpose].model_validate(template.answer("").offered(answers[template.purpose]))
             except ValidationError as error:
@@ -103,7 +105,7 @@ class Template:
         none: these must not occur.
         pattern: must be found; its last match is the evidence.
         last_chars: how much of the end of the text is looked at.
-        response: the answer.
+        response: the answer; empty: none can be given.
         confidence: 0..1.
     """
 
@@ -167,8 +169,8 @@ class _Table(BaseModel):
     none: Literals = ()
     pattern: str | None = None
     last_chars: int = Field(default=4_000, ge=1, le=_LONGEST_LOOK)
-    response: dict[str, Scalar]
-    confidence: float = Field(ge=0, le=1)
+    response: dict[str, Scalar] = Field(default_factory=dict)
+    confidence: float = Field(default=1.0, ge=0, le=1)
 
 
 @cache
@@ -203,12 +205,17 @@ def _read(text: str, file: str) -> Sequence[Template]:
 def _template(table: Any, place: str) -> Template:
     try:
         read = _Table.model_validate(table)
-        pattern = read.pattern or f"(?i:{'|'.join(map(re.escape, read.any))})"
-        compiled = linear(pattern)
+        compiled = linear(read.pattern or f"(?i:{'|'.join(map(_words, read.any))})")
     except (ValidationError, InputError) as error:
         raise ConfigError(f"{place}{_named(table)}: {_first(error)}") from error
     fields = read.model_dump(exclude={"pattern"})
     return Template(**fields, pattern=compiled)
+
+
+def _words(literal: str) -> str:
+    """A pattern for a literal that is no part of a longer word; both engines see word borders of ASCII letters."""
+    start, end = (r"\b" if edge.isascii() and edge.isalnum() else "" for edge in (literal[0], literal[-1]))
+    return f"{start}{re.escape(literal)}{end}"
 
 
 def _named(table: Any) -> str:

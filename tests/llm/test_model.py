@@ -167,7 +167,7 @@ async def test_when_nobody_answers_the_error_says_who_was_asked_and_why_each_fai
 async def test_a_template_answers_without_a_model_and_is_named(asking: Asking) -> None:
     model = asking.model(provider := script())
     answered = await model.ask("w", "judge", question(), Verdict, material="=== 3 passed in 0.1s ===")
-    assert (answered.value.outcome, answered.by, answered.attempts) == ("success", "template:pytest-passed", 0)
+    assert (answered.value.outcome, answered.by, answered.attempts) == ("success", "template:tests-passed-pytest", 0)
     assert provider.requests == []
     assert (await asking.today(model, "w"))["from_templates"] == 1
 
@@ -329,7 +329,11 @@ async def test_known_cases_and_kept_answers_are_not_sent_again(asking: Asking) -
     got = await model.ask_many(
         "w", "judge", [question(name) for name in "abc"], Verdict, materials=["2 passed in 1s", None, "nothing"]
     )
-    assert [each.by for each in got if isinstance(each, Answered)] == ["template:pytest-passed", "cache:m", "llm:m"]
+    assert [each.by for each in got if isinstance(each, Answered)] == [
+        "template:tests-passed-pytest",
+        "cache:m",
+        "llm:m",
+    ]
     assert len(provider.requests) == 2
 
 
