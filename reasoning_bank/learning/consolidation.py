@@ -99,7 +99,7 @@ class Consolidator:
         for workspace, ids in groups.items():
             await self._await_vectors(workspace, ids, patient=patient)
             await self.consolidate(workspace, ids)
-            await self._prune(workspace)
+            await self.prune(workspace)
 
     async def consolidate(self, workspace: str, ids: Sequence[str]) -> int:
         """Decides what to do with memories that have vectors, and does it; how many decisions took effect."""
@@ -149,7 +149,8 @@ class Consolidator:
             await asyncio.sleep(_POLL_S)
         raise BusyError("memories have no vectors yet", retry_after_s=EMBEDDING_WAIT_S)
 
-    async def _prune(self, workspace: str) -> None:
+    async def prune(self, workspace: str) -> None:
+        """Forgets what was never useful, as far as the workspace is too large."""
         limit, gone = self._prune_above, self._prune_above > 0
         while gone:  # in short transactions: nobody else's write waits long
             gone = bool(await self._database.write(lambda c: prune_some(c, workspace, limit=limit, now=self._now())))
