@@ -93,11 +93,15 @@ class Retrier:
         made, waits, free, last = 0, 0, True, None
         while True:
             try:
-                return await attempt(deadline - self._timing.monotonic()), made + 1
+                result = await attempt(deadline - self._timing.monotonic())
             except AttemptError as error:
                 if not error.sent:
                     raise _given_up(last or error, made) from error
                 last = error
+            else:
+                self.retries += made > 0
+                return result, made + 1
+            self.retries += made > 0
             made += 1
             if last.stale and free:
                 free = False
@@ -106,7 +110,6 @@ class Retrier:
             if wait_s is None:
                 raise _given_up(last, made) from last
             waits += 1
-            self.retries += 1
             await self._timing.sleep(wait_s)
 
     def _wait_s(self, error: AttemptError, waits: int, deadline: float) -> float | None:

@@ -110,7 +110,7 @@ class Endpoint:
                     raise
                 earlier += error.attempts
             else:
-                return replace(reply, attempts=earlier + attempts)
+                return replace(reply, model=reply.model or model, attempts=earlier + attempts)
 
     async def stream(
         self, body: Body, *, model: str, reader: Callable[[], Reader], timeout_s: float
@@ -153,7 +153,7 @@ class Endpoint:
             partial = "".join(texts)
             said = f"{error}, after {len(partial)} characters of its answer"
             raise UpstreamError(said, status=error.status, partial=partial, attempts=attempts) from error
-        yield replace(reply, attempts=attempts)
+        yield replace(reply, model=reply.model or call.model, attempts=attempts)
 
     def _call(self, body: Body, model: str) -> Call:
         refused = self._refused.get(model, ())

@@ -57,7 +57,9 @@ def test_server_may_say_itself_whether_to_try_again() -> None:
 
 async def test_waits_grow_by_chance_up_to_eight_seconds(held: HeldTime) -> None:
     errors = [passing() for _ in range(7)]
-    assert await Retrier(7, held.timing).run(failing(*errors, None), timeout_s=100) == ("done", 8)
+    retrier = Retrier(7, held.timing)
+    assert await retrier.run(failing(*errors, None), timeout_s=100) == ("done", 8)
+    assert retrier.retries == 7
     assert held.waits == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
 
 
@@ -80,9 +82,10 @@ async def test_request_that_was_not_sent_is_no_attempt(held: HeldTime) -> None:
     with pytest.raises(UpstreamError, match="left alone") as caught:
         await Retrier(3, held.timing).run(failing(refused), timeout_s=5)
     assert caught.value.attempts == 0
+    retrier = Retrier(3, held.timing)
     with pytest.raises(UpstreamError, match="busy") as caught:
-        await Retrier(3, held.timing).run(failing(passing(), refused), timeout_s=5)
-    assert caught.value.attempts == 1
+        await retrier.run(failing(passing(), refused), timeout_s=5)
+    assert (caught.value.attempts, retrier.retries) == (1, 0)
 
 
 def test_budget_allows_a_fifth_of_the_calls_and_one_a_second(held: HeldTime) -> None:

@@ -43,6 +43,17 @@ async def test_stream_may_be_cut_anywhere_and_end_its_lines_in_any_way(
     assert ("".join(pieces), reply.text, reply.usage) == (TEXT, TEXT, TokenUsage(10, 20, 5))
 
 
+async def test_server_that_does_not_name_its_model_is_taken_at_our_word(
+    provider: Provider, server: ModelServer
+) -> None:
+    server.otherwise = endpoint.answer(model="")
+    assert (await provider.complete(REQUEST, model="ours", timeout_s=BOUND_S)).model == "ours"
+    async with aclosing(provider.stream(REQUEST, model="ours", timeout_s=BOUND_S)) as stream:
+        *_, reply = [piece async for piece in stream]
+    assert isinstance(reply, Reply)
+    assert reply.model == "ours"
+
+
 @pytest.mark.parametrize("finish", ["length", "refusal"])
 async def test_cut_and_refused_answers_are_no_success(provider: Provider, server: ModelServer, finish: str) -> None:
     server.otherwise = endpoint.answer("I cannot", finish=finish)
