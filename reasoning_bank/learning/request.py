@@ -42,5 +42,5 @@ def distil_request(report: NewTrace, *, idempotency_key: str) -> dict[str, JsonV
 
 @cache
 def _instructions(outcome: str) -> str:
-    text = files("reasoning_bank.learning").joinpath(f"distil_{outcome}.md").read_text(encoding="utf-8")
+    text = files("reasoning_bank.learning").joinpath(f"prompts/request_{outcome}.md").read_text(encoding="utf-8")
     return " ".join(text.split())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
 from sqlalchemy import insert as insert_into
 from sqlalchemy.dialects.sqlite import insert as insert_unless
 
@@ -87,6 +87,17 @@ def existing_ids(connection: Connection, workspace: str, ids: Iterable[str]) -> 
         statement = select(traces.c.id).where(traces.c.workspace == workspace, traces.c.id.in_(some))
         found.update(connection.scalars(statement))
     return found
+
+
+def same_task(connection: Connection, workspace: str, trace: Trace, *, limit: int) -> list[Trace]:
+    """The latest other traces of the same task, but for upper case and blanks around it."""
+    statement = select(traces.c.id).where(
+        traces.c.workspace == workspace,
+        func.lower(func.trim(traces.c.task)) == func.lower(func.trim(trace.report.task)),
+        traces.c.id != trace.id,
+    )
+    ids = list(connection.scalars(statement.order_by(traces.c.seq.desc()).limit(limit)))
+    return list(by_ids(connection, workspace, ids).values())
 
 
 def list_page(connection: Connection, workspace: str, *, after: int = 0, limit: int = 100) -> list[NumberedTrace]:
