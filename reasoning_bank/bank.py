@@ -23,6 +23,7 @@ from reasoning_bank.compression.results import Compression, CompressionOptions
 from reasoning_bank.compression.threaded import Report
 from reasoning_bank.diagnosis import Check
 from reasoning_bank.errors import BusyError, InputError, NotFoundError, StorageError
+from reasoning_bank.learning import rating
 from reasoning_bank.learning.recording import LIBRARY
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.opening import Clockwork, Rooms, clockwork, open_rooms
@@ -48,7 +49,7 @@ from reasoning_bank.retrieval.contributions import Contributions
 from reasoning_bank.retrieval.everywhere import search_everywhere
 from reasoning_bank.retrieval.keeping import kept_block
 from reasoning_bank.settings import Settings
-from reasoning_bank.storage import embeddings, feedback, lineage, traces, workspaces
+from reasoning_bank.storage import embeddings, lineage, traces, workspaces
 from reasoning_bank.text.sanity import clean_text, required_text
 from reasoning_bank.transfer.identity import identified
 from reasoning_bank.upkeep import Upkeep, named_workspace
@@ -184,14 +185,18 @@ class ReasoningBank:
     ) -> dict[str, Counters]:
         """Count a verdict on memories that were served; their new counters by id.
 
+        A memory that repeatedly misled several raters is quarantined, one that helped in several tasks is trusted.
+
         Raises:
             NotFoundError: naming the ids this workspace does not have; nothing is counted then.
         """
         if note is not None:
             note = await _in_thread(self._redacted, workspace, clean_text(note, "note"))
         with self.monitor.measure("rate_memory"):
+            # What it was given for a moment ago says which task the verdict is about.
+            await self.rooms.usage.flush()
             counters = await self.rooms.database.write(
-                lambda c: feedback.add(c, workspace, ids, verdict, now=self._clock.now(), note=note, actor=actor)
+                lambda c: rating.rate(c, workspace, ids, verdict, now=self._clock.now(), note=note, actor=actor)
             )
         if verdict == "helped":
             self._contributions.helped(workspace, ids)
@@ -232,7 +237,8 @@ class ReasoningBank:
             self.monitor.count(f"degraded.{name}")
         self._contributions.served(workspace, found)
         self.rooms.served.note(workspace, [(each.memory.id, each.memory.item) for each in found.memories])
-        self.rooms.usage.served(workspace, [retrieved.memory.id for retrieved in found.memories])
+        ids = [retrieved.memory.id for retrieved in found.memories]
+        self.rooms.usage.served(workspace, ids, task=query.task, now=self._clock.now())
         return found
 
     async def retrieve_everywhere(

@@ -1,16 +1,18 @@
-"""How often each memory was served: counted in memory, written now and then, so that a search never writes."""
+"""How often each memory was served, and for which task: kept in memory, written now and then: a search never writes."""
 
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import anyio
 from sqlalchemy import Connection
 
 from reasoning_bank.errors import BusyError, StorageError
-from reasoning_bank.storage import memories
+from reasoning_bank.storage import memories, servings
 from reasoning_bank.storage.database import Database
+from reasoning_bank.storage.servings import task_hash
 
 logger = logging.getLogger(__name__)
 
@@ -19,17 +21,21 @@ FLUSH_S = 5.0
 
 
 class UsageLog:
-    """Collects which memories were served and adds it to their counters."""
+    """Collects which memories were served for which task, adds it to their counters and notes it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._served: Counter[tuple[str, str]] = Counter()
+        self._given: dict[tuple[str, str, str], datetime] = {}
         self._lock = threading.Lock()
 
-    def served(self, workspace: str, ids: Iterable[str]) -> None:
-        """Count one use of each memory."""
+    def served(self, workspace: str, ids: Sequence[str], *, task: str, now: datetime) -> None:
+        """Count one use of each memory, for a task; of the task only a hash is kept."""
+        hashed = task_hash(task) if ids else ""
         with self._lock:
             self._served.update((workspace, id_) for id_ in ids)
+            for id_ in ids:
+                self._given.setdefault((workspace, id_, hashed), now)
 
     async def run(self) -> None:
         """Write what was counted every `FLUSH_S` seconds, until cancelled."""
@@ -48,17 +54,22 @@ class UsageLog:
         """
         with self._lock:
             served, self._served = self._served, Counter()
+            given, self._given = self._given, {}
         if not served:
             return
         try:
-            await self._database.write(lambda connection: _add(connection, served))
+            await self._database.write(lambda connection: _add(connection, served, given))
         except (StorageError, BusyError):  # not when cancelled: the write goes on then
             with self._lock:
                 self._served.update(served)
+                self._given = given | self._given
             raise
 
 
-def _add(connection: Connection, served: Counter[tuple[str, str]]) -> None:
+def _add(
+    connection: Connection, served: Counter[tuple[str, str]], given: Mapping[tuple[str, str, str], datetime]
+) -> None:
+    servings.note(connection, given)
     by_count: dict[tuple[str, int], list[str]] = {}
     for (workspace, id_), times in served.items():
         by_count.setdefault((workspace, times), []).append(id_)

@@ -1,7 +1,7 @@
 """Which memories were given for which task: enough to compare how tasks end with and without a memory, no texts."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,18 +23,19 @@ def task_hash(task: str) -> str:
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
 
 
-def note(connection: Connection, given: Iterable[tuple[str, str, str]], now: datetime) -> None:
-    """Notes (workspace, memory id, task hash) of what was given; of equal ones the first time counts.
+def note(connection: Connection, given: Mapping[tuple[str, str, str], datetime]) -> None:
+    """Notes when each (workspace, memory id, task hash) was given; of equal ones the first time counts.
 
-    What is older than `KEPT` goes.
+    What is older than `KEPT` by then goes.
     """
     rows = [
-        {"workspace": workspace, "memory_id": id_, "task_hash": task, "served_at": to_micros(now)}
-        for workspace, id_, task in given
+        {"workspace": workspace, "memory_id": id_, "task_hash": task, "served_at": to_micros(at)}
+        for (workspace, id_, task), at in given.items()
     ]
     if rows:
         connection.execute(insert(servings).on_conflict_do_nothing(), rows)
-    connection.execute(delete(servings).where(servings.c.served_at < to_micros(now - KEPT)))
+        oldest = to_micros(max(given.values()) - KEPT)
+        connection.execute(delete(servings).where(servings.c.served_at < oldest))
 
 
 def latest_task(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, str]:

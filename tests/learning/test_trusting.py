@@ -72,8 +72,8 @@ async def test_complaints_of_nobody_known_need_more_of_them(lessons: Lessons) ->
 async def test_the_task_stands_for_a_rater_nobody_knows(lessons: Lessons) -> None:
     id_ = await lessons.add(ADVICE)
     for number, task in enumerate(("one", "two")):
-        given, then = [("w", id_, servings.task_hash(task))], lessons.now.replace(hour=number + 1)
-        await lessons.write(lambda c, g=given, t=then: servings.note(c, g, t))
+        given = {("w", id_, servings.task_hash(task)): lessons.now.replace(hour=number + 1)}
+        await lessons.write(lambda c, g=given: servings.note(c, g))
         await rated(lessons, id_, "misled", None, None)
     assert (await lessons.memory(id_)).quarantined_for == "ratings: misled 4 times by 2 raters, helped 0"
 

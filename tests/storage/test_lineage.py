@@ -133,12 +133,12 @@ def test_every_change_of_trust_is_kept_with_its_reason(database: Database) -> No
 def test_servings_are_kept_once_and_for_a_while(database: Database) -> None:
     late = moment() + servings.KEPT * 2
     for at, task in ((moment(), "one"), (moment(1), "one"), (moment(2), "two")):
-        database.write_now(lambda conn, t=task, a=at: servings.note(conn, [("w", "a", servings.task_hash(t))], a))
+        database.write_now(lambda conn, t=task, a=at: servings.note(conn, {("w", "a", servings.task_hash(t)): a}))
     assert database.read_now(lambda conn: servings.latest_task(conn, "w", ["a", "b"])) == {
         "a": servings.task_hash("two")
     }
     assert servings.task_hash(" One\n") == servings.task_hash("one")
-    database.write_now(lambda conn: servings.note(conn, [], late))
+    database.write_now(lambda conn: servings.note(conn, {("w", "b", "f00"): late}))
     assert database.read_now(lambda conn: servings.latest_task(conn, "w", ["a"])) == {}
 
 
