@@ -27,6 +27,7 @@ CROSSINGS = {
     "diagnosis.py",
     "embeddings/batching.py",
     "embeddings/loading.py",
+    "llm/opening.py",
     "llm/pool.py",
     "llm/providers.py",
     "mcp/connection.py",

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, TypedDict, TypeVar
 
+import anyio
 import anyio.to_thread
 
 from reasoning_bank.records import JsonValue
@@ -38,7 +39,7 @@ _EVICT: Final = """
             FROM entries WINDOW latest AS (ORDER BY used DESC, rowid DESC))
         WHERE place > ? OR together > ?)
 """
-_BUSY_S: Final = 1.0
+_BUSY_S: Final = 0.25
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -78,6 +79,8 @@ class FileCache:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._now = now
+        # One call at a time has the file: the others wait as coroutines, not as threads.
+        self._limiter = anyio.CapacityLimiter(1)
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._hits = 0
@@ -136,7 +139,7 @@ class FileCache:
             self._let_go()
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
-        return await anyio.to_thread.run_sync(self._tried, work)
+        return await anyio.to_thread.run_sync(self._tried, work, limiter=self._limiter)
 
     def _tried(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
         with self._lock:

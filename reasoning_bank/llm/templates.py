@@ -80,15 +80,16 @@ class Templates:
         return None
 
     def refuse_unfit(self, answers: Mapping[Purpose, type[BaseModel]]) -> None:
-        """Check that each response is an answer to its purpose.
+        """Check that each response is an answer to its purpose, with however much evidence in it.
 
         Raises:
             ConfigError: naming the first template that is none.
         """
+        longest = "x" * (_LONGEST_EVIDENCE + 2)
         given = (template for group in self._groups for template in group if template.response)
         for template in (template for template in given if template.purpose in answers):
             try:
-                answers[template.purpose].model_validate(template.answer("").offered(answers[template.purpose]))
+                answers[template.purpose].model_validate(template.answer(longest).offered(answers[template.purpose]))
             except ValidationError as error:
                 raise ConfigError(f"template {template.name!r}: its response is no answer: {_first(error)}") from error
 

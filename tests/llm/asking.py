@@ -29,7 +29,7 @@ class Verdict(BaseModel):
     """How it ended."""
 
     outcome: Literal["success", "failure", "partial"]
-    reason: str = Field(min_length=1, max_length=200)
+    reason: str = Field(min_length=1, max_length=300)
 
 
 class Clock:

@@ -7,7 +7,9 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
+from reasoning_bank.llm.batching import batches
 from reasoning_bank.llm.structured import RUNGS, Refusals, asked_as, objects_in, repair_of, schema_of, validated
+from reasoning_bank.text.tokens import estimate
 
 from .asking import GOOD, Verdict, question
 
@@ -162,3 +164,14 @@ def test_what_a_model_refused_is_not_tried_again() -> None:
     assert list(refusals.rungs("b")) == list(RUNGS)
     expected: Any = {"a": "object"}
     assert refusals.learned() == expected
+
+
+def test_our_words_around_a_question_take_few_tokens() -> None:
+    plain = question("q")
+    budgets = {
+        asked_as(plain, "prompt", {}).messages[0].text: 40,
+        repair_of(plain, "", "").messages[-1].text: 25,
+        next(batches([plain, plain], [0, 1])).request.messages[0].text: 80,
+    }
+    for text, budget in budgets.items():
+        assert estimate(text) <= budget, text
