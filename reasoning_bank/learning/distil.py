@@ -28,7 +28,7 @@ from reasoning_bank.learning.evidence import (
 from reasoning_bank.learning.literals import generalised
 from reasoning_bank.learning.recall import own_steps
 from reasoning_bank.learning.step import Step
-from reasoning_bank.records import ErrorContext, MemoryItem, NewTrace
+from reasoning_bank.records import ErrorContext, JsonValue, MemoryItem, NewTrace
 
 MAX_ITEMS = 3
 """Items one trace may give; ReasoningBank (arXiv 2509.25140) found more to hurt."""
@@ -48,7 +48,7 @@ _APPROACH: Final = {
     "partial": ("Approach that solved a part of this task.", "What was done:"),
     "unknown": ("What was done for this task; its outcome was not reported.", "What was done:"),
 }
-_NO_RUN: Final = (None, "", "{}", "[]", {}, [])
+_NO_RUN: Final[tuple[JsonValue, ...]] = (None, "", "{}", "[]", {}, [])
 _PRECEDENTS: Final = {
     "success": ("Solved before; the run was not reported.", "Reported as solved, so it can be done as asked; not how."),
     "partial": (

@@ -11,8 +11,10 @@ from typing import Final, Literal
 from reasoning_bank.learning.evidence import kind_of, sentences
 from reasoning_bank.learning.fields import plain
 from reasoning_bank.learning.outcomes import Said, answered, claimed, exited, failures, resulted, shown, summarised
+from reasoning_bank.learning.prompting import Verdict
 from reasoning_bank.learning.recall import own_steps
 from reasoning_bank.learning.step import Step
+from reasoning_bank.llm.templates import Templates
 from reasoning_bank.records import JsonValue, Judgement, NewTrace
 
 JUDGED_FROM: Final = 0.7
@@ -59,6 +61,19 @@ def judged_by_rules(report: NewTrace, *, template: Template | None = None) -> Ju
     return _weighed(_decisive(signs), signs, steps) if signs else None
 
 
+def known_outputs(templates: Templates) -> Template:
+    """Return what judges by templates, as `judged_by_rules` takes it."""
+
+    def judge(seen: str) -> Judgement | None:
+        found = templates.match("judge", seen)
+        if found is None:
+            return None
+        said = Verdict.model_validate(found.response | {"confidence": found.confidence})
+        return Judgement(said.outcome, said.reason, said.confidence, f"template:{found.name}")
+
+    return judge
+
+
 def is_sure(judgement: Judgement | None) -> bool:
     """True when memories may carry the judged outcome."""
     return judgement is not None and judgement.outcome != "unknown" and judgement.confidence >= JUDGED_FROM
@@ -96,7 +111,7 @@ def _measured(steps: Sequence[Step], template: Template | None) -> Iterator[_Sig
     most = max(map(failures, steps), default=0)
     for at in reversed(range(len(steps))):
         step = steps[at]
-        if known := template(step.observation) if template and step.observation else None:
+        if template and kind_of(step) != "look" and (known := template(step.observation)):
             yield _Sign(known, "measured", at)
         # An error long ago was not the end; one in the last steps was.
         is_closing = at >= len(steps) - _CLOSING_STEPS

@@ -29,7 +29,10 @@ _GOOD: Final = re.compile(
     re.IGNORECASE,
 )
 _BAD: Final = re.compile(
-    r"^[ \t]*(?:error|fatal|exception|denied|forbidden)\b[^\n]{0,120}", re.IGNORECASE | re.MULTILINE
+    r"^[ \t│|]{0,8}(?:error|fatal|exception|denied|forbidden)\b[^\n]{0,120}"
+    r"|^[^\n]{0,60}\b(?-i:ERROR|FATAL):[^\n]{0,120}"
+    r'|"error" ?: ?[{"\[][^}\]]{1,120}',
+    re.IGNORECASE | re.MULTILINE,
 )
 _EXIT: Final = re.compile(
     r"\b(?:exit(?:ed)?|return(?:ed)?|finished|terminated|process)\b[^\n\d]{0,30}"
