@@ -68,7 +68,7 @@ def known_outputs(templates: Templates) -> Template:
         found = templates.match("judge", seen)
         if found is None:
             return None
-        said = Verdict.model_validate(found.response | {"confidence": found.confidence})
+        said = Verdict.model_validate({**found.response, "confidence": found.confidence})
         return Judgement(said.outcome, said.reason, said.confidence, f"template:{found.name}")
 
     return judge
