@@ -49,6 +49,7 @@ class LanguageModel:
         templates: known cases.
         cache: answers from before; None: none are kept.
         clean: takes secrets out of each text that goes to a model or comes from one.
+        template_confidence: a template less sure than this leaves the question to a model; 0..1.
         timeout_s: longest wait for one answer of one model, retries included.
     """
 
@@ -60,12 +61,14 @@ class LanguageModel:
         templates: Templates,
         cache: ResponseCache | None,
         clean: Callable[[str], str],
+        template_confidence: float = 0.8,
         timeout_s: float = 120.0,
     ) -> None:
         self._routes = routes
         self.budget = budget
         self._templates = templates
-        self._cache = cache
+        self._template_confidence = template_confidence
+        self.cache = cache
         self._clean = clean
         self._timeout_s = timeout_s
         self._refusals = Refusals()
@@ -135,7 +138,7 @@ class LanguageModel:
         today = await self.budget.today(workspace)
         if workspace is not None:
             return {"today": today}
-        cache = await self._cache.statistics() if self._cache else None
+        cache = await self.cache.statistics() if self.cache else None
         return {
             "today": today,
             "models": {purpose: [target.name for target in targets] for purpose, targets in self._routes.items()},
@@ -163,7 +166,7 @@ class LanguageModel:
         self, workspace: str, purpose: Purpose, answer: type[T], material: str | None
     ) -> Answered[T] | None:
         found = self._templates.match(purpose, material) if material else None
-        if found is None:
+        if found is None or found.confidence < self._template_confidence:
             return None
         by = f"template:{found.name}"
         await self.budget.count(workspace, purpose, by, Usage(from_templates=1))
@@ -193,15 +196,15 @@ class LanguageModel:
         if kept := await self._kept(target, question):
             return kept
         answered = await self._model_answer(target, question)
-        if self._cache:
-            await self._cache.put(question.workspace, key, answered.value)
+        if self.cache:
+            await self.cache.put(question.workspace, key, answered.value)
         return answered
 
     async def _kept(self, target: Target, question: "_Question[T]") -> Answered[T] | None:
         key = cache_key(target, question.request)
-        if self._cache is None or key is None:
+        if self.cache is None or key is None:
             return None
-        value = await self._cache.get(question.workspace, key, question.answer)
+        value = await self.cache.get(question.workspace, key, question.answer)
         if value is None:
             return None
         await self.budget.count(question.workspace, question.purpose, target.name, Usage(from_cache=1))

@@ -34,6 +34,7 @@ class ModelChoice:
         limits: of a UTC day.
         timeout_s: longest wait for one answer, retries included.
         templates: a file of the user's own templates.
+        template_confidence: a template less sure than this leaves the question to a model; 0..1.
         cache_file: where answers are kept; None: nowhere.
         cache_ttl_s: how long.
         cache_entries: how many at most.
@@ -49,6 +50,7 @@ class ModelChoice:
     limits: Limits = field(default_factory=Limits)
     timeout_s: float = 120.0
     templates: Path | None = None
+    template_confidence: float = 0.8
     cache_file: Path | None = None
     cache_ttl_s: float = 86_400.0
     cache_entries: int = 1_000

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Final, get_args
 
 from reasoning_bank.errors import ConfigError
@@ -21,9 +22,9 @@ class Price:
     """Input the server had read before; None: as any other input."""
 
     def micros(self, usage: TokenUsage) -> int:
-        """Return what an answer costs in millionths of a dollar, rounded to the nearest."""
+        """Return what an answer costs in millionths of a dollar, rounded up."""
         cached = self.input if self.cached_input is None else self.cached_input
-        return round(usage.input_uncached * self.input + usage.input_cached * cached + usage.output * self.output)
+        return ceil(usage.input_uncached * self.input + usage.input_cached * cached + usage.output * self.output)
 
 
 @dataclass(frozen=True, slots=True)

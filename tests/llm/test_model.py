@@ -172,6 +172,11 @@ async def test_a_template_answers_without_a_model_and_is_named(asking: Asking) -
     assert (await asking.today(model, "w"))["from_templates"] == 1
 
 
+async def test_a_template_that_is_not_sure_leaves_the_question_to_a_model(asking: Asking) -> None:
+    model = asking.model(script(says(GOOD)))
+    assert (await model.ask("w", "judge", question(), Verdict, material="HTTP/1.1 200 OK")).by == "llm:m"
+
+
 async def test_templates_do_not_read_our_own_words(asking: Asking) -> None:
     model = asking.model(script(says(GOOD)))
     answered = await model.ask("w", "judge", question("=== 3 failed in 0.1s ==="), Verdict)

@@ -22,6 +22,7 @@ LABELLED: list[dict[str, Any]] = [
 """Texts with how they ended, or whether they ask for or name a time; null: it cannot be told. The rules were written
 beside them; some, where something else happened after the words that rules read, no rule can know."""
 
+CLAIMED = {"said-done": 0.75}
 FAILED = "=== 1 failed in 0.1s ==="
 PASSED = "=== 4 passed in 0.1s ==="
 
@@ -60,7 +61,8 @@ def test_the_confidence_of_a_template_is_what_its_group_is_worth_on_labelled_tex
             claimed[group(answer.name)] = answer.confidence
     assert len(LABELLED) >= 240
     assert claimed == {
-        name: math.floor(100 * (right[name] + 1) / (answered[name] + 2)) / 100 for name in sorted(answered)
+        name: min(math.floor(100 * (right[name] + 1) / (answered[name] + 2)) / 100, CLAIMED.get(name, 1.0))
+        for name in answered
     }
     assert right.total() / answered.total() > 0.9
     assert right.total() / sum(row["is"] is not None for row in LABELLED) > 0.9
