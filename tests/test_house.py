@@ -27,7 +27,6 @@ CROSSINGS = {
     "diagnosis.py",
     "embeddings/batching.py",
     "embeddings/loading.py",
-    "llm/opening.py",
     "llm/pool.py",
     "llm/providers.py",
     "mcp/connection.py",

@@ -21,6 +21,8 @@ from reasoning_bank.storage.llm_usage import Usage
 
 T = TypeVar("T", bound=BaseModel)
 
+TEMPLATE_CONFIDENCE: Final = 0.8
+"""A template less sure than this leaves the question to a model."""
 _REFUSED: Final = {400, 404, 422}
 """The server does not take the request as it is: 404 where a router has no server for one of its parameters."""
 
@@ -49,7 +51,6 @@ class LanguageModel:
         templates: known cases.
         cache: answers from before; None: none are kept.
         clean: takes secrets out of each text that goes to a model or comes from one.
-        template_confidence: a template less sure than this leaves the question to a model; 0..1.
         timeout_s: longest wait for one answer of one model, retries included.
     """
 
@@ -61,13 +62,11 @@ class LanguageModel:
         templates: Templates,
         cache: ResponseCache | None,
         clean: Callable[[str], str],
-        template_confidence: float = 0.8,
         timeout_s: float = 120.0,
     ) -> None:
         self._routes = routes
         self.budget = budget
         self._templates = templates
-        self._template_confidence = template_confidence
         self.cache = cache
         self._clean = clean
         self._timeout_s = timeout_s
@@ -166,7 +165,7 @@ class LanguageModel:
         self, workspace: str, purpose: Purpose, answer: type[T], material: str | None
     ) -> Answered[T] | None:
         found = self._templates.match(purpose, material) if material else None
-        if found is None or found.confidence < self._template_confidence:
+        if found is None or found.confidence < TEMPLATE_CONFIDENCE:
             return None
         by = f"template:{found.name}"
         await self.budget.count(workspace, purpose, by, Usage(from_templates=1))
@@ -217,7 +216,7 @@ class LanguageModel:
             value = validated(_whole(reply), question.answer, self._clean)
         except ValueError as problem:
             self._counts["repairs"] += 1
-            repaired = await self._call(target, question, repair_of(request, reply.text, str(problem)))
+            repaired = await self._call(target, question, repair_of(request, self._clean(reply.text), str(problem)))
             attempts += repaired.attempts
             value = self._repaired(repaired, question.answer, attempts)
         return Answered(value, f"llm:{target.model}", attempts)

@@ -14,7 +14,7 @@ from reasoning_bank.llm.chat_completions import ChatCompletionsClient
 from reasoning_bank.llm.exchange import Message, ModelRequest
 from reasoning_bank.llm.model import Answered
 from reasoning_bank.llm.pool import APIConnectionPool
-from reasoning_bank.llm.routing import Price, refuse_unpriced, routes
+from reasoning_bank.llm.routing import PURPOSES, Price, refuse_unpriced, routes
 from reasoning_bank.llm.scripted import ScriptedReply
 
 from .asking import GOOD, Asking, Verdict, Waiting, fails, opened, question, says, script
@@ -233,6 +233,19 @@ async def test_whoever_stops_waiting_does_not_stop_the_others(asking: Asking) ->
     provider.go.set()
     assert (await second).value == SUCCESS
     assert provider.calls == 1
+
+
+async def test_figures_of_the_process_are_not_for_a_single_workspace(asking: Asking) -> None:
+    model = asking.model(script(says(GOOD)), limits=Limits(tokens=10_000, tokens_per_workspace=1_000))
+    await model.ask("w", "judge", question(), Verdict)
+    report = await model.statistics()
+    assert set(report) == {
+        "today", "models", "cache", "asked_as", "shared", "repairs", "fallbacks", "batches", "asked_alone",
+    }  # fmt: skip
+    assert report["models"] == {purpose: ["p0:m"] for purpose in PURPOSES}
+    own = await model.statistics("w")
+    assert set(own) == {"today"}
+    assert "'name': 'tokens'" not in str(own)
 
 
 async def test_the_real_client_and_a_real_server(asking: Asking, server: ModelServer) -> None:
