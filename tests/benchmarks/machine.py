@@ -10,7 +10,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results")
-PACKAGES = ("mcp", "chromadb", "numpy", "onnxruntime", "sqlalchemy", "pydantic")
+PACKAGES = ("mcp", "httpx2", "chromadb", "numpy", "onnxruntime", "sqlalchemy", "pydantic")
 
 
 def evaluation_data() -> Path | None:
