@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from reasoning_bank.learning.admission import Limits, admitted_item, admitted_trace
 from reasoning_bank.learning.gate import Evidence, Refusal, refusal
+from reasoning_bank.learning.merging import taught_again
 from reasoning_bank.learning.recall import RecentlyServed
 from reasoning_bank.learning.work import CONSOLIDATE, EMBED, promise
 from reasoning_bank.privacy.redaction import Redactor
@@ -87,16 +88,19 @@ class Intake:
             for index, item in enumerate(items)
         )
 
-    def examine(self, workspace: str, items: Iterable[MemoryItem], evidence: Evidence) -> Examined:
+    def examine(
+        self, workspace: str, items: Iterable[MemoryItem], evidence: Evidence, *, force: bool = False
+    ) -> Examined:
         """Look at redacted items; nothing is stored.
 
         Args:
             evidence: of the traces they claim to come from.
+            force: keep what is not worth keeping, too; what is suspicious is quarantined all the same.
         """
         kept: dict[str, Prepared] = {}
         refused: list[Rejection] = []
         for item in items:
-            reason = refusal(item, evidence) or self._echo(workspace, item)
+            reason = refusal(item, evidence, force=force) or (None if force else self._echo(workspace, item))
             if reason:
                 refused.append(Rejection(item.title, str(reason), item.made_by))
             else:
@@ -119,6 +123,9 @@ class Intake:
             served = [memory.id for memory in fresh.values() if memory.quarantined_for is None]
             promise(connection, workspace, CONSOLIDATE, served, now=now)
         rejections.add(connection, workspace, trace_id, examined.refused, now=now)
+        for digest, id_ in known.items():
+            item = examined.kept[digest].item
+            taught_again(connection, workspace, id_, trace_id=trace_id, trust=item.trust, now=now)
         merged = [
             StoredMemory(known[digest], "merged", prepared.item.title, KNOWN)
             for digest, prepared in examined.kept.items()

@@ -12,7 +12,7 @@ from reasoning_bank.learning.similarity import Lesson
 from reasoning_bank.learning.support import Support, support
 from reasoning_bank.learning.trusting import review
 from reasoning_bank.learning.work import EMBED, promise
-from reasoning_bank.records import Counters, Memory, MemoryItem
+from reasoning_bank.records import Counters, Memory, MemoryItem, Trust
 from reasoning_bank.storage import history, lineage, memories, standing, traces
 from reasoning_bank.storage.standing import lowest
 from reasoning_bank.text.analyser import analyse, main_line
@@ -105,6 +105,17 @@ def generalise(
     )
     review(connection, workspace, id_, now=now)
     return id_
+
+
+def taught_again(
+    connection: Connection, workspace: str, id_: str, *, trace_id: str, trust: Trust, now: datetime
+) -> None:
+    """Notes that another trace taught a memory word for word, unless it is an imported one, or trusted more."""
+    memory = memories.by_ids(connection, workspace, [id_]).get(id_)
+    if memory is None or not can_merge(memory) or standing.RANK[trust] < standing.RANK["normal"]:
+        return
+    lineage.add_sources(connection, workspace, id_, [trace_id], now)
+    review(connection, workspace, id_, now=now)
 
 
 def can_merge(memory: Memory) -> bool:

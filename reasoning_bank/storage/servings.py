@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.schema import servings
-from reasoning_bank.storage.timestamps import to_micros
+from reasoning_bank.storage.timestamps import from_micros, to_micros
 
 KEPT: Final = timedelta(days=180)
 """How long it is known what was given: a year's half says enough of any lesson."""
@@ -48,3 +48,10 @@ def latest_task(connection: Connection, workspace: str, ids: Iterable[str]) -> d
         )
         found |= dict(rows.all())
     return found
+
+
+def of_workspace(connection: Connection, workspace: str) -> list[tuple[str, str, datetime]]:
+    """(memory id, task hash, when) of everything that was given, as far as it is kept."""
+    columns = (servings.c.memory_id, servings.c.task_hash, servings.c.served_at)
+    rows = connection.execute(select(*columns).where(servings.c.workspace == workspace))
+    return [(id_, task, from_micros(at)) for id_, task, at in rows]

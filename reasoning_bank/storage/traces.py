@@ -45,6 +45,8 @@ class Ending:
 
     task: str
     outcome: Outcome
+    domain: str | None
+    at: datetime
 
 
 def insert(connection: Connection, *new: Trace) -> None:
@@ -62,8 +64,14 @@ def endings(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[
     found: dict[str, Ending] = {}
     for some in batches(ids):
         for row in connection.execute(_ENDINGS.where(traces.c.workspace == workspace, traces.c.id.in_(some))):
-            found[row.id] = Ending(row.task, row.outcome if row.outcome != "unknown" else row.judged or "unknown")
+            found[row.id] = _ending(row)
     return found
+
+
+def all_endings(connection: Connection, workspace: str) -> list[Ending]:
+    """How every task of a workspace ended, in the order they were stored. Reads no trajectory."""
+    statement = _ENDINGS.where(traces.c.workspace == workspace).order_by(traces.c.seq)
+    return [_ending(row) for row in connection.execute(statement)]
 
 
 def by_id(connection: Connection, workspace: str, id_: str) -> Trace | None:
@@ -167,6 +175,11 @@ def _values(trace: Trace) -> dict[str, Any]:
     }
 
 
+def _ending(row: Row[*tuple[Any, ...]]) -> Ending:
+    outcome = row.outcome if row.outcome != "unknown" else row.judged or "unknown"
+    return Ending(row.task, outcome, row.domain, from_micros(row.created_at))
+
+
 def _read(row: Row[*tuple[Any, ...]]) -> Trace:
     report = NewTrace(
         task=row.task,
@@ -197,6 +210,7 @@ _ITS_KEY = and_(
 )
 _PUT_ANSWER = update(idempotency_keys).where(_ITS_KEY).values(answer=bindparam("answer"))
 _PUT_ANSWER_OF_ANOTHER_CALL = _PUT_ANSWER.values(body_hash=bindparam("body_hash"))
-_ENDINGS = select(traces.c.id, traces.c.task, traces.c.outcome, judgements.c.outcome.label("judged")).outerjoin(
+_TOLD = (traces.c.id, traces.c.task, traces.c.outcome, traces.c.domain, traces.c.created_at)
+_ENDINGS = select(*_TOLD, judgements.c.outcome.label("judged")).outerjoin(
     judgements, and_(judgements.c.workspace == traces.c.workspace, judgements.c.trace_id == traces.c.id)
 )
