@@ -115,11 +115,12 @@ class PromptCompressor:
         wanted = self._wanted(options)
         if not prompt.strip():
             raise InputError("prompt is empty: send the text to compress")
-        before = self._tokenizer.count(prompt)
+        count = _remembered(self._tokenizer.count)
+        before = count(prompt)
         budget = max(min(wanted.max_tokens, int(wanted.ratio * before)), 1)
         # Steps that change nothing leave a text whose segments are known.
         known = lru_cache(maxsize=2)(segments)
-        run = _Run(self._tokenizer, prompt, before, budget, wanted, _forward(progress), known, self._shorten)
+        run = _Run(self._tokenizer, count, prompt, before, budget, wanted, _forward(progress), known, self._shorten)
         return run.result(encode, self._head_ratio)
 
     def _wanted(self, options: CompressionOptions) -> _Wanted:
@@ -141,6 +142,19 @@ def _forward(progress: Progress) -> Progress:
         progress(reached)
 
     return report
+
+
+def _remembered(count: Callable[[str], int]) -> Callable[[str], int]:
+    """Return a counter that counts no text twice; a prompt may have megabytes, so it remembers hashes."""
+    known: dict[int, int] = {}
+
+    def counted(text: str) -> int:
+        key = hash(text)
+        if key not in known:
+            known[key] = count(text)
+        return known[key]
+
+    return counted
 
 
 def _check(wanted: _Wanted) -> None:
@@ -166,6 +180,7 @@ class _Run:
     """One call: a prompt, its tokens and its budget."""
 
     tokenizer: TokenCounter
+    count: Callable[[str], int]
     prompt: str
     before: int
     budget: int
@@ -177,17 +192,20 @@ class _Run:
 
     def result(self, encode: Encode | None, head_ratio: float) -> Compression:
         found = self.segments(self.prompt)
-        state = self._lean(_State(Pieces.whole(self.prompt), self.before))
+        whole = _State(Pieces.whole(self.prompt), self.before)
+        state = self._lean(whole)
         self.progress(_LOSSLESS_DONE)
         question: str | None = None
-        if state.tokens > self.budget:
-            question = self.wanted.query or own_question(self.prompt, found)
-            state = self._lean(self._folded(state, question))
         is_degraded = False
         if state.tokens > self.budget:
-            # What a reference points at could be cut: repeats stay, and are the first to go.
-            state = self._lean(_State(Pieces.whole(self.prompt), self.before), references=False)
-            state = self._shortened(self._folded(state, question))
+            question = self.wanted.query or own_question(self.prompt, found)
+            folded = self._folded(state, question)
+            state = self._lean(folded)
+            if state.tokens > self.budget:
+                # What a reference points at could be cut: repeats stay, and are the first to go.
+                if any(step.name == REFERENCES for step in folded.steps):
+                    folded = self._folded(self._lean(whole, references=False), question)
+                state = self._shortened(folded)
         if state.tokens > self.budget:
             selection = self._extraction(state, found, head_ratio).selection(question, encode)
             state, is_degraded = self._lean(self._cut(state, selection)), selection.is_degraded
@@ -203,7 +221,7 @@ class _Run:
             protected(text, self.wanted.preserve),
             preserve_json=self.wanted.preserve_json,
             docstrings=self.wanted.drop_docstrings,
-            count=self.tokenizer.count,
+            count=self.count,
             settled=self.settled,
         )
         return self._with(state, [step for step in steps if references or step.name != REFERENCES], until=0)
@@ -212,7 +230,7 @@ class _Run:
         """Fold what repeats with other numbers, and what libraries say, as far as the budget asks."""
         text = state.pieces.text
         preserved = protected(text, self.wanted.preserve)
-        steps = lossy_steps(text, self.segments(text), preserved, count=self.tokenizer.count, question=question or "")
+        steps = lossy_steps(text, self.segments(text), preserved, count=self.count, question=question or "")
         return self._with(state, steps, until=self.budget)
 
     def _shortened(self, state: _State) -> _State:
@@ -237,7 +255,7 @@ class _Run:
             self.progress(_LOSSLESS_DONE)
             merged = merge(edits, step.edits)
             pieces = whole.edited(merged)
-            tokens = self.tokenizer.count(pieces.text)
+            tokens = self.count(pieces.text)
             # As many tokens for fewer characters: counts are rounded, and what is left now would go the next time.
             is_shorter = step.is_lossless and tokens == state.tokens and len(pieces.text) < len(state.pieces.text)
             if tokens < state.tokens or is_shorter:
@@ -254,7 +272,7 @@ class _Run:
             state.tokens,
             tuple(_now(state.pieces, found)),
             tuple(protected(text, self.wanted.preserve)),
-            count=self.tokenizer.count,
+            count=self.count,
             budget=self.budget,
             head_ratio=head_ratio,
             progress=self.progress,
