@@ -1,43 +1,14 @@
 """Every setting with its unit, bounds and meaning: one frozen group per table of the configuration file."""
 
-from pathlib import Path
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from reasoning_bank.records import Stage
-
-ENV_PREFIX = "REASONING_BANK_"
-
-
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
-
-
-def _split_commas(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _known_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"no time zone {name!r}: send an IANA name such as Europe/Berlin") from None
-    return name
-
-
-Directory = Annotated[Path, AfterValidator(_absolute)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
-"""A list in TOML, a comma-separated line in the environment."""
-
-
-class Group(BaseModel):
-    """One table of settings; an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+from reasoning_bank.settings.fields import ENV_PREFIX, Directory, Group, Names, TimeZone, split_commas
+from reasoning_bank.settings.language import LanguageModelSettings, LearningSettings
 
 
 class EmbeddingSettings(Group):
@@ -151,7 +122,7 @@ class RetrievalSettings(Group):
     token_budget: int = Field(
         default=800, ge=0, le=100_000, description="Size of the ready-to-read context block (tokens); 0 means no limit."
     )
-    time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
+    time_zone: TimeZone = Field(
         default="UTC", description='IANA time zone in which a query\'s "yesterday" is meant, such as Europe/Berlin.'
     )
     deadline_ms: int = Field(
@@ -175,7 +146,7 @@ class RetrievalSettings(Group):
     half_life_days: float = Field(
         default=30.0, gt=0, le=36_500, description="Age at which recency has fallen by half (days)."
     )
-    without: Annotated[tuple[Stage, ...], NoDecode, BeforeValidator(_split_commas)] = Field(
+    without: Annotated[tuple[Stage, ...], NoDecode, BeforeValidator(split_commas)] = Field(
         default=(), description="Parts of the ranking rule left out, to measure what each adds (see `eval --ablate`)."
     )
 
@@ -328,6 +299,8 @@ class Settings(BaseSettings):
     cache: CacheSettings = CacheSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     compression: CompressionSettings = CompressionSettings()
+    llm: LanguageModelSettings = LanguageModelSettings()
+    learning: LearningSettings = LearningSettings()
     privacy: PrivacySettings = PrivacySettings()
     limits: LimitSettings = LimitSettings()
     http: HttpSettings = HttpSettings()
