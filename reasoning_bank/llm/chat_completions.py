@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Annotated, Final, cast
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator
 
 from reasoning_bank.llm.exchange import Finish, ModelRequest, Reply, TokenUsage
 from reasoning_bank.llm.pool import APIConnectionPool
@@ -35,14 +35,14 @@ class _Details(BaseModel):
 
 
 class _Usage(BaseModel):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
 
     def normal(self) -> TokenUsage:
         """Cached input is part of the input here."""
         cached = (self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens) or 0
-        return TokenUsage(max(0, self.prompt_tokens - cached), cached, self.completion_tokens)
+        return TokenUsage(max(0, (self.prompt_tokens or 0) - cached), cached, self.completion_tokens or 0)
 
 
 class _Words(BaseModel):
@@ -51,9 +51,14 @@ class _Words(BaseModel):
 
 
 class _Choice(BaseModel):
-    message: _Words = Field(default_factory=_Words)
-    delta: _Words = Field(default_factory=_Words)
+    message: _Words | None = None
+    delta: _Words | None = None
     finish_reason: str | None = None
+
+    @property
+    def words(self) -> _Words:
+        """What is said, whole or as a piece."""
+        return self.message or self.delta or _Words()
 
 
 class _Problem(BaseModel):
@@ -68,10 +73,10 @@ class _Problem(BaseModel):
 
 
 class _Payload(BaseModel):
-    """A whole answer or one piece of a stream."""
+    """A whole answer or one piece of a stream; servers differ in what they leave out, and in what is null."""
 
-    model: str = ""
-    choices: list[_Choice] = Field(default_factory=list[_Choice])
+    model: str | None = None
+    choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: _Problem | str | None = None
 
@@ -146,9 +151,10 @@ def _whole(content: bytes) -> Reply:
     if not payload.choices:
         raise ValueError("no choices")
     choice = payload.choices[0]
+    words = choice.words
     usage = payload.usage.normal() if payload.usage else TokenUsage()
-    finish = _finish(choice.finish_reason, choice.message.refusal)
-    return Reply(choice.message.content or choice.message.refusal or "", payload.model, usage, finish)
+    finish = _finish(choice.finish_reason, words.refusal)
+    return Reply(words.content or words.refusal or "", payload.model or "", usage, finish)
 
 
 def _finish(reason: str | None, refusal: str | None) -> Finish:
@@ -179,8 +185,9 @@ class _Reader:
             return ""
         choice = payload.choices[0]
         self._reason = choice.finish_reason or self._reason
-        self._refusal = choice.delta.refusal or self._refusal
-        return choice.delta.content or choice.delta.refusal or ""
+        words = choice.words
+        self._refusal = words.refusal or self._refusal
+        return words.content or words.refusal or ""
 
     def reply(self, text: str) -> Reply:
         return Reply(text, self._model, self._usage, _finish(self._reason, self._refusal))

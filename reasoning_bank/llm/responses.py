@@ -1,6 +1,7 @@
 """OpenAI's Responses API."""
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Final, Literal
 
 from pydantic import BaseModel, Field
@@ -143,38 +144,46 @@ def _whole(content: bytes) -> Reply:
     return _Response.model_validate_json(content).reply()
 
 
-class _Event(BaseModel):
+class _Kind(BaseModel):
     type: str = ""
-    delta: str | None = None
-    response: _Response | None = None
+
+
+class _Delta(BaseModel):
+    delta: str
+
+
+class _End(BaseModel):
+    response: _Response
+
+
+class _Error(BaseModel):
+    error: _Problem | None = None
     message: str = "no reason given"
     code: str | None = None
-    error: _Problem | None = None
 
 
 class _Reader:
     """Puts a stream together; its end is an event that holds the whole answer."""
 
     def __init__(self) -> None:
-        self._whole: _Response | None = None
+        self._whole: Reply | None = None
 
     @property
     def finished(self) -> bool:
         return self._whole is not None
 
     def feed(self, event: Event) -> str:
-        payload = _Event.model_validate_json(event.data)
-        if payload.type == "error":
-            raise (payload.error or _Problem(message=payload.message, code=payload.code)).error()
-        if payload.type in _ENDS:
-            if payload.response is None:
-                raise ValueError("an end without the answer")
-            # An answer that failed is an error here, where it can still be told apart.
-            payload.response.reply()
-            self._whole = payload.response
-        return (payload.delta or "") if payload.type in _TEXTS else ""
+        """Most of the many kinds of events do not concern us, whatever they hold."""
+        kind = _Kind.model_validate_json(event.data).type
+        if kind in _TEXTS:
+            return _Delta.model_validate_json(event.data).delta
+        if kind in _ENDS:
+            self._whole = _End.model_validate_json(event.data).response.reply()
+        elif kind == "error":
+            told = _Error.model_validate_json(event.data)
+            raise (told.error or _Problem(message=told.message, code=told.code)).error()
+        return ""
 
     def reply(self, text: str) -> Reply:
         assert self._whole is not None
-        whole = self._whole.reply()
-        return Reply(text or whole.text, whole.model, whole.usage, whole.finish)
+        return replace(self._whole, text=text or self._whole.text)

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from . import wires
 
@@ -43,14 +43,13 @@ class Exchange:
         kind = {"content-type": "application/json", "content-length": str(len(content)), **headers}
         await self.write(head(status, kind) + content)
 
-    async def send_chunks(self, chunks: Iterable[bytes], *, end: bool = True, pause_s: float = 0.0) -> None:
+    async def send_chunks(self, chunks: Iterable[bytes], *, end: Literal["well", "cut", "never"] = "well") -> None:
         await self.write(head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"}))
         for chunk in chunks:
             await self.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
-            await asyncio.sleep(pause_s)
-        if end:
+        if end == "well":
             await self.write(b"0\r\n\r\n")
-        else:
+        elif end == "cut":
             self.writer.close()
 
     async def write(self, content: bytes) -> None:
@@ -169,7 +168,9 @@ async def cut_body(exchange: Exchange) -> None:
     exchange.writer.close()
 
 
-def stream(change: Callable[[list[bytes], str], Iterable[bytes]], *, end: bool = True) -> Fault:
+def stream(
+    change: Callable[[list[bytes], str], Iterable[bytes]], *, end: Literal["well", "cut", "never"] = "well"
+) -> Fault:
     """A streamed answer of which the events are changed first."""
 
     async def tell(exchange: Exchange) -> None:
@@ -187,7 +188,7 @@ async def hang_midway(exchange: Exchange) -> None:
     await exchange.reader.read()
 
 
-cut_stream = stream(lambda events, _: [*events[:5], events[5][:7]], end=False)
+cut_stream = stream(lambda events, _: [*events[:5], events[5][:7]], end="cut")
 no_mark = stream(lambda events, _: events[:-1])
 error_midway = stream(lambda events, wire: [*events[:6], wires.error_event(wire)])
 error_at_once = stream(lambda events, wire: [events[0], wires.error_event(wire)])

@@ -12,10 +12,10 @@ import trustme
 
 from reasoning_bank.errors import UpstreamError
 from reasoning_bank.llm.call import Call
-from reasoning_bank.llm.exchange import Provider
+from reasoning_bank.llm.exchange import Provider, Reply
 from reasoning_bank.llm.pool import APIConnectionPool
 
-from . import endpoint
+from . import endpoint, wires
 from .conftest import BOUND_S, CLIENTS, KEY, REQUEST
 from .endpoint import TEXT, Exchange, ModelServer, serving
 
@@ -59,6 +59,36 @@ async def test_call_that_gets_no_connection_in_time_says_so_and_blames_nobody(se
         await asyncio.gather(holder, return_exceptions=True)
         server.otherwise = endpoint.answer()
         assert (await client.complete(REQUEST, model="m", timeout_s=BOUND_S)).text == TEXT
+
+
+async def test_silent_server_is_asked_again_while_there_is_time(server: ModelServer) -> None:
+    server.faults.append(endpoint.hang)
+    async with APIConnectionPool(read_timeout=0.2) as pool:
+        client = CLIENTS["chat_completions"](pool, base_url=server.url)
+        assert (await client.complete(REQUEST, model="m", timeout_s=BOUND_S)).attempts == 2
+        server.otherwise = endpoint.hang
+        with pytest.raises(UpstreamError, match="was silent for too long"):
+            await client.complete(REQUEST, model="m", timeout_s=0.5)
+
+
+async def test_endless_reason_of_an_error_is_not_read(chat: Provider, server: ModelServer) -> None:
+    server.otherwise = endpoint.status(400, said="x" * 100_000)
+    with pytest.raises(UpstreamError, match=r"^'m' at 127.0.0.1:\d+ answered HTTP 400$"):
+        await chat.complete(REQUEST, model="m", timeout_s=BOUND_S)
+
+
+async def test_stream_that_has_ended_is_not_waited_for(chat: Provider, server: ModelServer) -> None:
+    """The mark of the end came, but the server keeps the answer open."""
+
+    async def tell(exchange: Exchange) -> None:
+        await exchange.send_chunks(wires.streamed(exchange.wire, [TEXT]), end="never")
+        await endpoint.hang(exchange)
+
+    server.otherwise = tell
+    async with aclosing(chat.stream(REQUEST, model="m", timeout_s=BOUND_S)) as stream:
+        *_, reply = [piece async for piece in stream]
+    assert isinstance(reply, Reply)
+    assert reply.text == TEXT
 
 
 async def test_cancelled_calls_give_their_connections_back(server: ModelServer) -> None:

@@ -164,6 +164,29 @@ async def test_answers_that_are_no_use_are_said_so(
         await provider.complete(ModelRequest(messages=(Message("user", "?"),)), model="m", timeout_s=BOUND_S)
 
 
+@pytest.mark.parametrize(
+    ("wire", "body"),
+    [
+        ("chat_completions", b'{"error": "model not loaded"}'),
+        ("responses", b'{"status": "cancelled"}'),
+    ],
+)
+async def test_answer_that_was_never_given_is_an_error(provider: Provider, server: ModelServer, body: bytes) -> None:
+    server.otherwise = endpoint.content(body)
+    with pytest.raises(UpstreamError, match=r"reports: (model not loaded|status cancelled)"):
+        await provider.complete(REQUEST, model="m", timeout_s=BOUND_S)
+
+
+@pytest.mark.parametrize("wire", ["responses"])
+async def test_end_of_a_stream_without_the_answer_is_no_end(provider: Provider, server: ModelServer) -> None:
+    async def tell(exchange: endpoint.Exchange) -> None:
+        await exchange.send_chunks([b'data: {"type": "response.completed"}\n\n'])
+
+    server.otherwise = tell
+    with pytest.raises(UpstreamError, match="not in its format"):
+        await streamed(provider)
+
+
 @pytest.mark.parametrize("wire", ["chat_completions", "responses"])
 async def test_error_in_an_answer_that_began_as_success_is_an_error(provider: Provider, server: ModelServer) -> None:
     server.otherwise = endpoint.content(b'{"error": {"message": "no such thing"}, "status": "failed"}')
@@ -177,6 +200,19 @@ async def test_answer_in_parts_is_put_together(chat: Provider, server: ModelServ
     server.faults.append(endpoint.content(b'{"choices": [{"message": {"content": ' + parts + b"}}]}"))
     reply = await chat.complete(REQUEST, model="m", timeout_s=BOUND_S)
     assert (reply.text, reply.finish, reply.usage) == ("one two", "stop", TokenUsage())
+
+
+async def test_what_a_server_leaves_out_is_not_missed(chat: Provider, server: ModelServer) -> None:
+    nothing = b'{"model": null, "usage": {"prompt_tokens": null}, "choices": [{"message": {"content": null}}]}'
+    server.faults.append(endpoint.content(nothing))
+    assert (await chat.complete(REQUEST, model="m", timeout_s=BOUND_S)) == Reply("", "m", TokenUsage(), "stop", 1)
+
+    async def tell(exchange: endpoint.Exchange) -> None:
+        pieces = ['{"choices": null}', '{"choices": [{"delta": null}]}', '{"choices": [{"delta": {"content": "x"}}]}']
+        await exchange.send_chunks([*(f"data:{piece}\n\n".encode() for piece in pieces), b"data: [DONE]\n\n"])
+
+    server.otherwise = tell
+    assert await streamed(chat) == (["x"], Reply("x", "m", TokenUsage(), "stop", 1))
 
 
 async def test_error_of_the_server_behind_a_proxy_is_tried_again(chat: Provider, server: ModelServer) -> None:
