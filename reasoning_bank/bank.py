@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Literal, Self, TypeVar, Unpack
@@ -17,17 +16,19 @@ from typing import Literal, Self, TypeVar, Unpack
 import anyio
 import anyio.to_thread
 
-from reasoning_bank import diagnosis, reports
+from reasoning_bank import diagnosis, reports, waiting
 from reasoning_bank.background.tasks import Guarded
 from reasoning_bank.compression.results import Compression, CompressionOptions
 from reasoning_bank.compression.threaded import Report
 from reasoning_bank.diagnosis import Check
 from reasoning_bank.errors import BusyError, InputError, NotFoundError, StorageError
 from reasoning_bank.learning import rating
+from reasoning_bank.learning.capture import CAPTURE
 from reasoning_bank.learning.recording import LIBRARY
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.opening import Clockwork, Rooms, clockwork, open_rooms
 from reasoning_bank.records import (
+    Captured,
     Counters,
     Genealogy,
     ImportedTrace,
@@ -49,7 +50,7 @@ from reasoning_bank.retrieval.contributions import Contributions
 from reasoning_bank.retrieval.everywhere import search_everywhere
 from reasoning_bank.retrieval.keeping import kept_block
 from reasoning_bank.settings import Settings
-from reasoning_bank.storage import embeddings, lineage, traces, workspaces
+from reasoning_bank.storage import lineage, traces, workspaces
 from reasoning_bank.text.sanity import clean_text, required_text
 from reasoning_bank.transfer.identity import identified
 from reasoning_bank.upkeep import Upkeep, named_workspace
@@ -58,7 +59,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_POLL_S = 0.2
 _PAGE = 200
 
 
@@ -155,20 +155,33 @@ class ReasoningBank:
         with self.monitor.measure("store_trace"):
             result = await _in_thread(record, named_workspace(workspace), trace)
         self.rooms.worker.wake()
-        return await self._looked_at(workspace, result, wait_s) if result.queued and wait_s > 0 else result
+        return await waiting.until_looked_at(self.rooms, workspace, result, wait_s=wait_s)
 
-    async def _looked_at(self, workspace: str, result: StoreResult, wait_s: float) -> StoreResult:
-        """The answer once a language model has looked at the trace, or as it is when the time is up."""
-        latest = result
-        with anyio.move_on_after(wait_s):
-            # Any process on this bank may do the work: only the kept answer tells.
-            while latest.queued:
-                await anyio.sleep(_POLL_S)
-                found = await self.rooms.database.read(
-                    lambda c: self.rooms.recorder.answer(c, workspace, result.idempotency_key)
-                )
-                latest = found or latest
-        return replace(latest, replayed=result.replayed)
+    async def capture_knowledge(
+        self,
+        workspace: str,
+        question: str,
+        answer: str,
+        *,
+        context: str = "",
+        force: bool = False,
+        source: Source = CAPTURE,
+    ) -> Captured:
+        """Keep an answer from a conversation if it is worth remembering; durable when it returns.
+
+        Args:
+            context: when it holds: the project, the version, the situation.
+            force: keep it whatever it seems worth.
+            source: the client it came with.
+
+        Raises:
+            InputError: a text is empty, or cannot be kept; the text names the field and what to send.
+        """
+        capture = partial(self.rooms.capturer.capture, context=context, force=force, source=source)
+        with self.monitor.measure("capture_knowledge"):
+            captured = await _in_thread(capture, named_workspace(workspace), question, answer)
+        self.rooms.worker.wake()
+        return captured
 
     async def store_many(self, workspace: str, batch: Sequence[ImportedTrace]) -> list[StoreResult]:
         """Keep rows from elsewhere in one transaction: redacted, never gated, merged or dropped.
@@ -357,20 +370,7 @@ class ReasoningBank:
             TimeoutError: the time was up.
         """
         async with asyncio.timeout(timeout_s):
-            await self.rooms.model.loader.wait_ready()
-            model_id = self.rooms.model.embedder.identity.model_id
-            while True:
-                coverage = await self.rooms.database.read(lambda c: embeddings.coverage(c, model_id))
-                if progress is not None:
-                    progress(coverage.embedded, coverage.live)
-                if coverage.embedded >= coverage.live:
-                    return
-                if not self.rooms.models.is_moving:
-                    await self.rooms.database.read(
-                        lambda c: reports.refuse_given_up(c, model_id, now=self._clock.now())
-                    )
-                self.rooms.worker.wake()
-                await asyncio.sleep(_POLL_S)
+            await waiting.until_searchable(self.rooms, now=self._clock.now, progress=progress)
 
     async def _workspace_names(self) -> list[str]:
         return [space.name for space in await self.rooms.database.read(workspaces.listing)]

@@ -119,13 +119,16 @@ def evidence_of(reports: Iterable[NewTrace]) -> Evidence:
     return Evidence("\n".join(tasks), text, text.lower(), frozenset(_NUMBER.findall(text)))
 
 
-def refusal(item: MemoryItem, evidence: Evidence) -> Refusal | None:
+def refusal(item: MemoryItem, evidence: Evidence, *, force: bool = False) -> Refusal | None:
     """Return why the item must not be kept, or None when it may.
 
     Args:
         item: as distilled by rules, a model or the client.
         evidence: of the traces it claims to come from.
+        force: somebody wants it whatever it is worth: only its length is looked at.
     """
+    if force:
+        return _length(item)
     said = f"{item.description}\n{item.content}"
     reasons = (
         _length(item),

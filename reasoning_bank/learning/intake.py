@@ -88,16 +88,19 @@ class Intake:
             for index, item in enumerate(items)
         )
 
-    def examine(self, workspace: str, items: Iterable[MemoryItem], evidence: Evidence) -> Examined:
+    def examine(
+        self, workspace: str, items: Iterable[MemoryItem], evidence: Evidence, *, force: bool = False
+    ) -> Examined:
         """Look at redacted items; nothing is stored.
 
         Args:
             evidence: of the traces they claim to come from.
+            force: keep what is not worth keeping, too; what is suspicious is quarantined all the same.
         """
         kept: dict[str, Prepared] = {}
         refused: list[Rejection] = []
         for item in items:
-            reason = refusal(item, evidence) or self._echo(workspace, item)
+            reason = refusal(item, evidence, force=force) or (None if force else self._echo(workspace, item))
             if reason:
                 refused.append(Rejection(item.title, str(reason), item.made_by))
             else:

@@ -79,6 +79,7 @@ class TraceRecorder:
         drafts: Sequence[MemoryItem] | None = None,
         idempotency_key: str | None = None,
         source: Source = LIBRARY,
+        force: bool = False,
     ) -> StoreResult:
         """Store what happened and what was learned; durable when it returns.
 
@@ -88,12 +89,13 @@ class TraceRecorder:
             idempotency_key: a repeated call with this key returns the first answer; with `drafts`, a call that
                 follows up on one without them adds them to its trace. None derives a key from the words.
             source: the way the words came.
+            force: keep `drafts` whatever they are worth; what is suspicious is quarantined all the same.
 
         Raises:
             InputError: the call cannot be stored as it is, or the key belongs to another call.
             StorageError: it was not written.
         """
-        call = self._admitted(workspace, report, drafts, idempotency_key, source)
+        call = self._admitted(workspace, report, drafts, idempotency_key, source=source, force=force)
         return self._database.write_now(lambda connection: self._store(connection, call))
 
     def answer(self, connection: Connection, workspace: str, key: str) -> StoreResult | None:
@@ -101,7 +103,14 @@ class TraceRecorder:
         return remembered(connection, workspace, key)
 
     def _admitted(
-        self, workspace: str, report: NewTrace, drafts: Sequence[MemoryItem] | None, key: str | None, source: Source
+        self,
+        workspace: str,
+        report: NewTrace,
+        drafts: Sequence[MemoryItem] | None,
+        key: str | None,
+        *,
+        source: Source,
+        force: bool,
     ) -> _Call:
         if drafts is not None and len(drafts) > MAX_DRAFTS:
             raise InputError(f"{len(drafts)} memories, the limit is {MAX_DRAFTS}: send the most useful ones")
@@ -118,7 +127,7 @@ class TraceRecorder:
             source=source,
             judgement=judgement,
             drafted=own is not None,
-            examined=self._intake.examine(workspace, items, evidence_of([kept])),
+            examined=self._intake.examine(workspace, items, evidence_of([kept]), force=force),
             body_hash=body_hash,
         )
 

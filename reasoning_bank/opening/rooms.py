@@ -18,6 +18,7 @@ from reasoning_bank.background.worker import Handler, OutboxWorker
 from reasoning_bank.compression.threaded import ThreadedCompressor
 from reasoning_bank.embeddings.backends import reopen_embedder
 from reasoning_bank.embeddings.switch import ModelSwitch, RunningModel
+from reasoning_bank.learning.capture import KnowledgeCapturer
 from reasoning_bank.learning.editing import MemoryEditor
 from reasoning_bank.learning.importing import TraceImporter
 from reasoning_bank.learning.intake import Intake
@@ -58,6 +59,7 @@ class Rooms:
     redactor: Callable[[str], Redactor]
     recorder: TraceRecorder
     importer: TraceImporter
+    capturer: KnowledgeCapturer
     served: RecentlyServed
     editor: MemoryEditor
     usage: UsageLog
@@ -115,6 +117,7 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
     retriever = retriever_of(settings, database, models, caches, count_tokens, index, clock)
     served = RecentlyServed()
     intake = Intake(redactor=redactor, limits=limits, served=served, now=clock.now, new_id=clock.new_id)
+    recorder = TraceRecorder(database, intake, judge=judged_by_rules)
     rooms = Rooms(
         database=database,
         assets=assets,
@@ -122,7 +125,8 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         models=models,
         retriever=retriever,
         redactor=redactor,
-        recorder=TraceRecorder(database, intake, judge=judged_by_rules),
+        recorder=recorder,
+        capturer=KnowledgeCapturer(database, recorder, intake),
         importer=TraceImporter(database, redactor=redactor, limits=limits, now=clock.now),
         served=served,
         editor=MemoryEditor(database, redactor=redactor, limits=limits, now=clock.now),

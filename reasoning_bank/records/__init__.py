@@ -9,6 +9,7 @@ from reasoning_bank.records.access import (
     NewToken,
 )
 from reasoning_bank.records.learning import (
+    Captured,
     Counters,
     Distillation,
     ErrorContext,
@@ -46,6 +47,7 @@ from reasoning_bank.records.searching import (
 )
 
 __all__ = [
+    "Captured",
     "Considered",
     "Counters",
     "Distillation",

@@ -229,6 +229,24 @@ class StoreResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Captured:
+    """What became of an answer that was offered for keeping.
+
+    Attributes:
+        stored: whether there is a memory of it now; it may be quarantined.
+        reason: why, or why not: a code, a colon, and a sentence.
+        score: what it was found worth, 0..1; 1 where it was to be kept anyway.
+        memory: what happened to it; None where it was not worth storing.
+    """
+
+    stored: bool
+    reason: str
+    score: float
+    trace_id: str | None = None
+    memory: StoredMemory | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Genealogy:
     """Where a memory comes from and what came of it, as ids.
 
