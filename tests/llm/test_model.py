@@ -1,6 +1,7 @@
 """The facade: who is asked in which order, what is kept, what is said when nobody answers."""
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,27 @@ async def test_an_answer_is_forgotten_after_its_time(asking: Asking) -> None:
         asking.clock.forward(hours=hours)
         await model.ask("w", "judge", question(), Verdict)
     assert len(provider.requests) == 2
+
+
+async def test_a_kept_answer_that_is_not_valid_any_more_is_asked_anew(asking: Asking) -> None:
+    model = asking.model(provider := script(says(GOOD)))
+    await model.ask("w", "judge", question(), Verdict)
+    with sqlite3.connect(asking.file.path) as connection:
+        ((key,),) = connection.execute("SELECT key FROM entries")
+    connection.close()
+    await asking.file.put("w", key, {"outcome": "success", "reason": ""})
+    assert (await model.ask("w", "judge", question(), Verdict)).by == "llm:m"
+    assert len(provider.requests) == 2
+
+
+async def test_the_answers_of_one_workspace_can_be_dropped(asking: Asking) -> None:
+    model = asking.model(script(says(GOOD)))
+    for workspace in ("a", "b"):
+        await model.ask(workspace, "judge", question(), Verdict)
+    assert model.cache
+    await model.cache.clear("a")
+    by = [(await model.ask(workspace, "judge", question(), Verdict)).by for workspace in ("a", "b")]
+    assert by == ["llm:m", "cache:m"]
 
 
 class Other(BaseModel):
