@@ -13,22 +13,24 @@ import numpy as np
 
 from tests.benchmarks.machine import RESULTS, machine
 from tests.faults.destroying import destroy_index
+from tests.faults.distilling import kill_while_distilling
 from tests.faults.killing import KillReport, kill_under_load
 from tests.faults.sharing import share
 
-PARTS = ("kill", "share", "destroy")
+PARTS = ("kill", "share", "destroy", "distil")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the parts asked for; 0 when nothing was lost, half written, hidden, locked or answered wrongly."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--only", choices=PARTS, help="one part; by default all three")
+    parser.add_argument("--only", choices=PARTS, help="one part; by default all")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument(
         "--traces", type=int, default=500, help="stored before the index is destroyed, two memories each"
     )
+    parser.add_argument("--distil-kills", type=int, default=100, help="of a process that distils with a model")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--backend", choices=["hashing", "onnx"], default="hashing")
     options = parser.parse_args(arguments)
@@ -49,6 +51,8 @@ def main(arguments: Sequence[str]) -> int:
 def _run(part: str, directory: Path, options: argparse.Namespace, environment: dict[str, str]) -> Any:
     if part == "kill":
         return kill_under_load(directory, kills=options.kills, seed=options.seed, chroma=True, environment=environment)
+    if part == "distil":
+        return kill_while_distilling(directory, kills=options.distil_kills, seed=options.seed)
     if part == "share":
         return share(
             directory,

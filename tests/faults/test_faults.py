@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.destroying import destroy_index
+from tests.faults.distilling import kill_while_distilling
 from tests.faults.killing import kill_under_load
 from tests.faults.sharing import share
 
@@ -30,3 +31,8 @@ def test_a_destroyed_index_never_shows_in_an_answer_and_comes_back_alone(tmp_pat
     report = destroy_index(tmp_path, traces=40, seed=7, environment=HASHING)
     assert report.clean, report
     assert report.asked > 0
+
+
+def test_what_a_model_distils_is_there_once_however_often_it_is_killed(tmp_path: Path) -> None:
+    report = kill_while_distilling(tmp_path, kills=3, seed=7)
+    assert report.clean, report

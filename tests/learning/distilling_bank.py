@@ -1,6 +1,7 @@
 """A bank as far as distilling with a model needs it: real storage, real gate, a scripted model."""
 
 import itertools
+import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from reasoning_bank.learning.recording import TraceRecorder
 from reasoning_bank.learning.work import DISTIL
 from reasoning_bank.llm.budget import Budget
 from reasoning_bank.llm.budget import Limits as Spending
+from reasoning_bank.llm.exchange import Provider
 from reasoning_bank.llm.model import LanguageModel
 from reasoning_bank.llm.routing import routes
 from reasoning_bank.llm.scripted import ScriptedProvider, ScriptedReply
@@ -90,10 +92,19 @@ class DistillingBank:
 
 @asynccontextmanager
 async def distilling_bank(
-    directory: Path, *replies: ScriptedReply, material_tokens: int = 2_000
+    directory: Path,
+    *replies: ScriptedReply,
+    material_tokens: int = 2_000,
+    model: Provider | None = None,
+    unique_ids: bool = False,
 ) -> AsyncGenerator[DistillingBank]:
-    """A fresh bank whose model replays these answers."""
+    """A bank whose model replays these answers, or is another one.
+
+    Args:
+        unique_ids: ids differ between processes on one bank; else they are counted.
+    """
     numbers = itertools.count(1)
+    tag = secrets.token_hex(6) if unique_ids else ""
     provider = ScriptedProvider(replies)
     async with Database(directory / "bank.db", durability="process", now=lambda: START) as database:
         redactor = Redactor("redact", b"salt")
@@ -102,10 +113,10 @@ async def distilling_bank(
             limits=Limits(),
             served=RecentlyServed(),
             now=lambda: START,
-            new_id=lambda prefix: f"{prefix}_{next(numbers):06d}",
+            new_id=lambda prefix: f"{prefix}_{tag}{next(numbers):06d}",
         )
-        model = LanguageModel(
-            routes({"script": provider}, fast="script:m"),
+        language = LanguageModel(
+            routes({"script": model or provider}, fast="script:m"),
             budget=Budget(database, limits=Spending(), now=lambda: START),
             templates=TEMPLATES,
             cache=None,
@@ -114,7 +125,7 @@ async def distilling_bank(
         yield DistillingBank(
             database=database,
             recorder=TraceRecorder(database, intake, judge=judged_by_rules, asks_model=True),
-            distiller=TraceDistiller(database, intake, model, compress=shortened, material_tokens=material_tokens),
+            distiller=TraceDistiller(database, intake, language, compress=shortened, material_tokens=material_tokens),
             provider=provider,
         )
 
