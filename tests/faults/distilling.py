@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 from sqlalchemy import Connection
 
 from reasoning_bank.background.worker import OutboxWorker
