@@ -23,6 +23,8 @@ Scalar = str | bool | int | float
 _LONGEST_LOOK: Final = 20_000
 _LONGEST_EVIDENCE: Final = 200
 _PACKAGED: Final = "templates.toml"
+_UNSEEN: Final = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]|\r(?=\n)")
+"""What a terminal does not show: colours, and the returns before new lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Templates:
             purpose: only its templates are looked at.
             text: the material itself; its last 20,000 characters are read.
         """
-        tail = encodable(text[-_LONGEST_LOOK:].rstrip())
+        tail = _UNSEEN.sub("", encodable(text[-_LONGEST_LOOK:].rstrip()))
         lowered = tail.lower()
         for group in self._groups:
             found = [
@@ -123,6 +125,8 @@ class Template:
     def found(self, tail: str, lowered: str) -> tuple[int, int] | None:
         """Return the last [start, end) of its evidence in the tail, or None where it does not fit."""
         before = max(len(tail) - self.last_chars, 0)
+        if before:  # what is left of a line that is cut would look like a whole one
+            before = tail.find("\n", before) + 1 or before
         seen = lowered[-self.last_chars :]
         if not any(literal in seen for literal in self.any) or any(literal in seen for literal in self.none):
             return None

@@ -96,6 +96,12 @@ def test_other_purposes_have_other_templates(shipped: Templates) -> None:
     assert said(shipped.match("intent", "When did it break?")) == "asks"
 
 
+def test_what_is_left_of_a_line_that_is_cut_is_no_evidence(shipped: Templates) -> None:
+    seen = "ok  pkg/a 1.2s\n"
+    assert shipped.match("judge", f"not {seen}".ljust(4_004, "y")) is None
+    assert said(shipped.match("judge", f"not\n{seen}".ljust(4_003, "y"))) == "success"
+
+
 @pytest.mark.parametrize(
     "text",
     ["", " \n", "\ud800 all \udfff tests pass.", "İ" * 30_000 + f"\n{PASSED}", f"{PASSED}\n" + " " * 50_000],
