@@ -1,6 +1,7 @@
 """The facade: who is asked in which order, what is kept, what is said when nobody answers."""
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +20,8 @@ from reasoning_bank.llm.routing import PURPOSES, Price, refuse_unpriced, routes
 from reasoning_bank.llm.scripted import ScriptedReply
 
 from .asking import GOOD, Asking, Verdict, Waiting, fails, opened, question, says, script
-from .endpoint import ModelServer, answer, status
+from .conftest import CLIENTS, KEY
+from .endpoint import ModelServer, answer, closed_port, status
 
 SUCCESS = Verdict(outcome="success", reason="the tests passed")
 REFUSED = "HTTP 400: response_format is not supported"
@@ -270,18 +272,27 @@ async def test_figures_of_the_process_are_not_for_a_single_workspace(asking: Ask
     assert "'name': 'tokens'" not in str(own)
 
 
-async def test_the_real_client_and_a_real_server(asking: Asking, server: ModelServer) -> None:
-    server.faults.extend(
-        [status(400, said="response_format json_schema unknown"), answer(f"Here: ```json\n{GOOD}\n```")]
-    )
+async def test_real_clients_ask_a_real_server_less_strictly_where_it_refuses(
+    asking: Asking, server: ModelServer, wire: str
+) -> None:
+    server.faults.extend([status(400, said="no such parameter"), answer(f"Here: ```json\n{GOOD}\n```")])
     async with APIConnectionPool(max_retries=0) as pool:
-        model = asking.model(ChatCompletionsClient(pool, base_url=server.url))
+        model = asking.model(CLIENTS[wire](pool, base_url=server.url, api_key=KEY))
         assert await model.ask("w", "judge", question(), Verdict) == Answered(SUCCESS, "llm:m", 2)
-    first, second = (request.body for request in server.requests)
-    assert first["response_format"]["json_schema"]["strict"] is True
-    assert second["response_format"] == {"type": "json_object"}
+    strict, loose = (json.dumps(request.body) for request in server.requests)
+    assert "additionalProperties" in strict
+    assert "It must fit this JSON schema" not in strict
+    assert "It must fit this JSON schema" in loose
     counted = await asking.today(model)
     assert (counted["input_tokens"], counted["cached_tokens"], counted["output_tokens"]) == (10, 20, 5)
+
+
+async def test_a_server_that_cannot_be_reached_is_named_with_the_reason(asking: Asking) -> None:
+    async with APIConnectionPool(max_retries=0) as pool:
+        url = f"http://127.0.0.1:{closed_port()}/v1"
+        model = asking.model(ChatCompletionsClient(pool, base_url=url))
+        with pytest.raises(UpstreamError, match=r"^p0:m: .*127\.0\.0\.1"):
+            await model.ask("w", "judge", question(), Verdict)
 
 
 def test_each_purpose_has_its_model_and_the_others_behind_it() -> None:
