@@ -1,7 +1,6 @@
 """Compression without a bank: the function `compress`, and what the command line uses."""
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Protocol, Unpack
@@ -50,29 +49,24 @@ def compress(
         ConfigError: the settings are wrong.
     """
     settings = load_settings(compression={"tokenizer": tokenizer}) if tokenizer else load_settings()
-    with open_compressor(settings, meaning=meaning) as run:
-        return run(prompt, query=query, **limits)
+    return compressor(settings, meaning=meaning)(prompt, query=query, **limits)
 
 
-@contextmanager
-def open_compressor(settings: Settings, *, meaning: bool = True) -> Generator[Compress]:
-    """Open a compressor as the settings say; a model is loaded when the first prompt needs one.
+def compressor(settings: Settings, *, meaning: bool = True) -> Compress:
+    """Return what compresses as the settings say; a model is loaded when the first prompt needs one.
 
     Raises:
         ConfigError: the settings name a tokenizer or a model that nobody knows.
     """
     assets = Assets(settings.assets_dir, hub_url=settings.assets.hub_url, allow_download=False)
-    compressor = prompt_compressor(settings, token_counter(settings, assets))
+    made = prompt_compressor(settings, token_counter(settings, assets))
     encode = (
         partial(_encode, embedder_choice(settings), settings.assets_dir)
         if meaning and settings.compression.meaning
         else None
     )
 
-    def run(prompt: str, **options: Unpack[CompressionOptions]) -> Compression:
-        return compressor.compress(prompt, encode=encode, **options)
-
-    yield run
+    return partial(made.compress, encode=encode)
 
 
 def _encode(choice: EmbedderChoice, directory: Path, texts: Sequence[str], kind: Kind) -> Vectors:

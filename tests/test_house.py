@@ -91,7 +91,8 @@ def imports(path: Path) -> set[str]:
 
 def declared() -> set[str]:
     listed: list[str] = [*PYPROJECT["project"]["dependencies"]]
-    listed += PYPROJECT["project"]["optional-dependencies"]["sentence-transformers"]
+    for extra in ("sentence-transformers", "llmlingua"):
+        listed += PYPROJECT["project"]["optional-dependencies"][extra]
     return {re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower() for requirement in listed}
 
 

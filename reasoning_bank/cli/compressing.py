@@ -58,7 +58,7 @@ def compress_command(
       git diff | reasoning-bank compress --max-tokens 4000 --query "what changed in the parser?" --stats
     """
     from reasoning_bank.cli.output import print_json
-    from reasoning_bank.compressing import open_compressor
+    from reasoning_bank.compressing import compressor
 
     if as_diff and as_json:
         raise click.UsageError(
@@ -66,8 +66,7 @@ def compress_command(
         )
     settings = load(compression={"tokenizer": tokenizer})
     prompt = _text(file.read())
-    with open_compressor(settings, meaning=meaning) as compress:
-        result = compress(prompt, **_options(**options))
+    result = compressor(settings, meaning=meaning)(prompt, **_options(**options))
     if stats:
         for line in _figures(result):
             click.echo(line, err=True)

@@ -7,7 +7,6 @@ from typing import Final, Unpack
 
 from reasoning_bank.compression.edits import Edit, Kind, Segment, Span, Step, apart, merge
 from reasoning_bank.compression.extraction import Extraction, Selection
-from reasoning_bank.compression.lossless import REFERENCES, Settled, lossless_steps, lossy_steps
 from reasoning_bank.compression.pieces import Pieces
 from reasoning_bank.compression.protect import protected
 from reasoning_bank.compression.question import own_question
@@ -20,6 +19,7 @@ from reasoning_bank.compression.results import (
     OnOverflow,
 )
 from reasoning_bank.compression.segments import segments
+from reasoning_bank.compression.steps import REFERENCES, Settled, lossless_steps, lossy_steps
 from reasoning_bank.errors import InputError
 from reasoning_bank.text.tokens import TokenCounter
 

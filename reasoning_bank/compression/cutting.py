@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from reasoning_bank.compression.edits import Span
 from reasoning_bank.compression.elements import Element, Gap
-from reasoning_bank.compression.layout import Unit
 from reasoning_bank.compression.pieces import Pieces
+from reasoning_bank.compression.units import Unit
 
 MARK: Final = "[…]"
 _SPELLED_FROM: Final = 400

@@ -9,8 +9,8 @@ import numpy as np
 
 from reasoning_bank.compression.cutting import MARK
 from reasoning_bank.compression.edits import Segment
-from reasoning_bank.compression.layout import Unit, units
 from reasoning_bank.compression.relevance import Passages, asked
+from reasoning_bank.compression.units import Unit, units
 
 CUT: Final = " … [cut]"
 """Stands at the end where the end of the text is missing."""

@@ -1,7 +1,7 @@
 """The units of a prompt that stay when not all can: the protected ones, then those that say most, within the budget."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -9,10 +9,11 @@ import numpy as np
 
 from reasoning_bank.compression.cutting import MARK, Plan, overlapping, plan
 from reasoning_bank.compression.edits import Kind, Segment, Span
-from reasoning_bank.compression.layout import LONG_LINE, Unit, judged, units, values, word_spans
+from reasoning_bank.compression.elements import Element
 from reasoning_bank.compression.pieces import Pieces
 from reasoning_bank.compression.relevance import Encode, Passages, Relevance, asked, central
 from reasoning_bank.compression.telegraph import telegraph
+from reasoning_bank.compression.units import LONG_LINE, Unit, judged, units, values, word_spans
 
 _ROUNDS: Final = 16
 # A result this close to its budget is not tried to be filled further.
@@ -79,26 +80,15 @@ class Extraction:
 
     def selection(self, question: str | None, encode: Encode | None) -> Selection:
         """Return what stays: protected units, then by relevance to the question, else by what the prompt is about."""
-        text = self.pieces.text
         # Small budgets need small units, counting one token per character as CJK text may have.
         longest = min(LONG_LINE, self.budget)
-        elements = values(text, self.found, longest=longest)
-        cover = units(text, self.found, longest=longest, values=elements)
+        elements = values(self.pieces.text, self.found, longest=longest)
+        cover = units(self.pieces.text, self.found, longest=longest, values=elements)
+        preserved = overlapping(cover, self.preserved)
+        pinned = preserved | overlapping(cover, [(each.start, each.end) for each in self.found if each.is_protected])
         relevance = self._relevance(cover, question, encode)
         self.progress(_RELEVANCE_DONE)
-        preserved = overlapping(cover, self.preserved)
-        instructions = overlapping(cover, [(each.start, each.end) for each in self.found if each.is_protected])
-        planned = plan(
-            self.pieces,
-            cover,
-            count=self.count,
-            tokens=self.tokens,
-            tiers=(preserved, instructions - preserved),
-            scores=relevance.scores.tolist(),
-            head_ratio=self.head_ratio,
-        )
-        planned = replace(planned, values=elements)
-        pinned = preserved | instructions
+        planned = self._planned(cover, (preserved, pinned - preserved), relevance, elements)
         # From all that is protected down to nothing: the first that fits is what surely stays.
         plans = [replace(planned, pinned=each) for each in (pinned, preserved, frozenset[int]())]
         least = [self._tried(each, each.within(0)) for each in plans]
@@ -122,6 +112,24 @@ class Extraction:
         )
         found = asked(passages, question, encode) if question else central(passages, head_ratio=self.head_ratio)
         return replace(found, scores=np.where(_repeats(passages.texts), -1.0, found.scores))
+
+    def _planned(
+        self,
+        cover: Sequence[Unit],
+        tiers: Sequence[frozenset[int]],
+        relevance: Relevance,
+        elements: Mapping[int, Element],
+    ) -> Plan:
+        planned = plan(
+            self.pieces,
+            cover,
+            count=self.count,
+            tokens=self.tokens,
+            tiers=tiers,
+            scores=relevance.scores.tolist(),
+            head_ratio=self.head_ratio,
+        )
+        return replace(planned, values=elements)
 
     def _tried(self, planned: Plan, kept: Collection[int]) -> _Cut:
         pieces = planned.assembled(kept)

@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import Final
 
 from reasoning_bank.compression.edits import Span, joined
-from reasoning_bank.compression.layout import word_spans
 from reasoning_bank.compression.pieces import Pieces
+from reasoning_bank.compression.units import word_spans
 from reasoning_bank.text.analyser import words
 
 _MOST_WORDS: Final = 200

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_bank.compression.edits import Edit, Step, apply
-from reasoning_bank.compression.lossless import lossless_steps, lossy_steps
 from reasoning_bank.compression.segments import segments
+from reasoning_bank.compression.steps import lossless_steps, lossy_steps
 from reasoning_bank.text.tokens import TokenCounter, counter
 from tests.benchmarks.machine import REPOSITORY, RESULTS, machine
 

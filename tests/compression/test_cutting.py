@@ -7,10 +7,10 @@ import pytest
 
 from reasoning_bank.compression.cutting import from_both_ends, overlapping, plan
 from reasoning_bank.compression.edits import Edit
-from reasoning_bank.compression.layout import Unit, judged, units
 from reasoning_bank.compression.pieces import Pieces
 from reasoning_bank.compression.question import own_question
 from reasoning_bank.compression.segments import segments
+from reasoning_bank.compression.units import Unit, judged, units
 from reasoning_bank.text.tokens import estimate
 
 CHAT = "".join(

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reasoning_bank.compression.edits import Edit, Kind, Segment, Step, apart, apply, joined, kept, merge, moved, rebase
-from reasoning_bank.compression.lossless import lossless_steps, lossy_steps
 from reasoning_bank.compression.protect import protected
 from reasoning_bank.compression.python import python_tree
 from reasoning_bank.compression.segments import segments
+from reasoning_bank.compression.steps import lossless_steps, lossy_steps
 from reasoning_bank.text.tokens import TokenCounter, counter, estimate
 from tests.compression.generated import EXAMPLES, PROMPTS
 

@@ -1,4 +1,4 @@
-"""What makes a prompt shorter and loses nothing: the steps in their order, kept where they save tokens."""
+"""What makes a prompt shorter without cutting it: the steps in their order, each kept where it saves tokens."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
