@@ -1,4 +1,4 @@
-"""Upkeep of an open bank: privacy of workspaces, work that was given up, the vector index, access over HTTP."""
+"""Upkeep of an open bank: privacy, what is out of use, work that was given up, the vector index, access over HTTP."""
 
 import secrets
 from collections.abc import Callable, Sequence
@@ -8,9 +8,13 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from reasoning_bank.errors import InputError, NotFoundError
+from reasoning_bank.learning.lift import LEAST, Lift, lift
+from reasoning_bank.learning.pruning import Prunable, prunable, prune_some, undo_pruning
+from reasoning_bank.learning.trusting import restore
 from reasoning_bank.opening import Rooms
-from reasoning_bank.records import NewToken
-from reasoning_bank.storage import outbox, tokens, workspaces
+from reasoning_bank.records import Memory, NewToken
+from reasoning_bank.storage import history, memories, outbox, tokens, workspaces
+from reasoning_bank.storage.history import Entry
 from reasoning_bank.storage.tokens import Token
 from reasoning_bank.text.sanity import required_text
 
@@ -38,6 +42,42 @@ class Upkeep:
             workspaces.set_privacy_mode(connection, name, mode)
 
         await self._rooms.database.write(change)
+
+    async def quarantined(self, workspace: str) -> list[Memory]:
+        """Memories that are kept and never served, in the order they were stored; each says why."""
+        return await self._rooms.database.read(lambda c: memories.quarantined(c, workspace))
+
+    async def restore(self, workspace: str, id: str) -> Memory:
+        """Bring a quarantined memory back into use; raises NotFoundError, or InputError where it is not quarantined."""
+        restored = await self._rooms.database.write(lambda c: restore(c, workspace, id, now=self._now()))
+        self._rooms.worker.wake()
+        return restored
+
+    async def history(self, workspace: str, id: str) -> list[Entry]:
+        """What was done to a memory without being asked for, oldest first: merges, trust, pruning."""
+        return await self._rooms.database.read(lambda c: history.of_memory(c, workspace, id))
+
+    async def lift(self, workspace: str, *, least: int = LEAST) -> list[Lift]:
+        """How tasks ended with and without each memory that was given for one; see `learning.lift`."""
+        return await self._rooms.database.read(lambda c: lift(c, workspace, least=least))
+
+    async def prune(self, workspace: str, *, above: int, dry_run: bool = False) -> list[Prunable]:
+        """Forget what never was of use, least worth first, until a workspace has at most so many memories of its own.
+
+        Returns:
+            What was forgotten, or with `dry_run` would be.
+        """
+        now = self._now()
+        listed = await self._rooms.database.read(lambda c: prunable(c, workspace, limit=above, now=now, most=None))
+        while not dry_run and await self._rooms.database.write(
+            lambda c: prune_some(c, workspace, limit=above, now=now)
+        ):
+            pass
+        return listed
+
+    async def undo_pruning(self, workspace: str, *, since: datetime) -> list[str]:
+        """Bring back what was pruned since a moment; the ids that are back."""
+        return await self._rooms.database.write(lambda c: undo_pruning(c, workspace, since=since, now=self._now()))
 
     async def retry_given_up(self) -> int:
         """Try background work again that was given up after its last attempt; how many pieces."""

@@ -37,14 +37,16 @@ class Prunable:
     why: str
 
 
-def prunable(connection: Connection, workspace: str, *, limit: int, now: datetime, most: int = BATCH) -> list[Prunable]:
+def prunable(
+    connection: Connection, workspace: str, *, limit: int, now: datetime, most: int | None = BATCH
+) -> list[Prunable]:
     """What would be forgotten next, least worth first; empty while the workspace has at most `limit` memories.
 
     Only memories of our own count and go: imported rows were put there on purpose. One that ever helped, is trusted,
     stands for others, or is young, stays whatever the size.
 
     Args:
-        most: how many to list.
+        most: how many to list; None for all.
     """
     own = (table.c.workspace == workspace) & is_live() & (table.c.origin != "import")
     surplus = (connection.scalar(select(func.count()).select_from(table).where(own)) or 0) - limit
@@ -59,7 +61,7 @@ def prunable(connection: Connection, workspace: str, *, limit: int, now: datetim
         if age_days >= YOUNG_DAYS or row.trust == "quarantined":
             worth = worth_of(row.trust, used=row.used, complaints=row.misled + row.ignored, age_days=age_days)
             ranked.append((worth, row.id, _why(row.used, row.misled, row.trust, age_days)))
-    chosen = heapq.nsmallest(min(surplus, most), ranked)
+    chosen = heapq.nsmallest(surplus if most is None else min(surplus, most), ranked)
     return _titled(connection, workspace, chosen)
 
 

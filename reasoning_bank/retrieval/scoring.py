@@ -22,8 +22,6 @@ PRIOR = 4.0
 """Verdicts of each kind imagined before the first real one: one rating is a hint, four count as much as the prior."""
 IGNORED = 0.25
 """What "ignored" counts as a share of "misled": it cost tokens but did no harm, and may fit another task."""
-CLEAR_EVIDENCE = 2.326
-"""One-sided 99 % quantile of the normal distribution; at 95 % random verdicts drop good memories."""
 TYPE_ALONE = 0.5
 """How far the same kind of error is the same error: half; its message says the rest."""
 SAME_MESSAGE = 0.6
@@ -57,6 +55,7 @@ class Weights:
         outcome: success before failure; 0 because lessons from failures help too (arXiv 2509.25140).
         error: a memory of the very error that the task speaks of: up by at most this.
         trust: a memory of low trust: down by this.
+        trusted: one that helped in several independent tasks: up by this, which decides between near equals.
         half_life_days: age at which recency has fallen by half.
     """
 
@@ -66,6 +65,7 @@ class Weights:
     outcome: float = 0.0
     error: float = 1.0
     trust: float = 0.5
+    trusted: float = 0.25
     half_life_days: float = 30.0
 
 
@@ -73,7 +73,7 @@ WEIGHTS: Mapping[str, Weights] = {
     "default": Weights(),
     # .6 similarity + .3 recency over 30 days + .1 for an error; one standard deviation of a similarity is about .1.
     # For comparison: on a chat of half a year it loses a seventh of nDCG@10.
-    "seed": Weights(helped=0.0, misled=0.0, recency=5.0, error=1.7, trust=0.0),
+    "seed": Weights(helped=0.0, misled=0.0, recency=5.0, error=1.7, trust=0.0, trusted=0.0),
 }
 
 
@@ -124,16 +124,6 @@ def utility(counters: Counters) -> float:
     return (counters.helped + PRIOR) / (counters.helped + against + 2 * PRIOR)
 
 
-def misled_too_often(counters: Counters) -> bool:
-    """Whether it is clear (99 %) that a memory misleads more often than it helps: seven complaints and no thanks.
-
-    The score form (Wilson, JASA 1927) of the lower bound of Beta(misled + 1, helped + 1) against one half; for few
-    verdicts it asks for a little more than the exact bound.
-    """
-    for_and_against = counters.helped + counters.misled
-    return counters.misled - counters.helped > CLEAR_EVIDENCE * (for_and_against + 2) ** 0.5
-
-
 def _adjusted(candidate: Candidate, weights: Weights, *, error_match: float, now: datetime) -> Candidate:
     memory = candidate.memory
     parts: dict[Factor, float] = {
@@ -141,7 +131,7 @@ def _adjusted(candidate: Candidate, weights: Weights, *, error_match: float, now
         "recency": weights.recency * (_recency(memory, weights.half_life_days, now) - 0.5) if weights.recency else 0.0,
         "outcome": weights.outcome * (_OUTCOMES[memory.item.outcome] - 0.5),
         "error": weights.error * error_match,
-        "trust": -weights.trust if memory.item.trust == "low" else 0.0,
+        "trust": {"low": -weights.trust, "trusted": weights.trusted}.get(memory.item.trust, 0.0),
     }
     adjustments: dict[Factor, float] = {factor: part for factor, part in parts.items() if part}
     if not adjustments and not error_match:

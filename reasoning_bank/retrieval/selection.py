@@ -6,7 +6,7 @@ from datetime import datetime
 
 from reasoning_bank.records import Memory, MemoryItem, Query, RetrievedMemory
 from reasoning_bank.retrieval.context import warning_of
-from reasoning_bank.retrieval.scoring import TYPE_ALONE, Candidate, misled_too_often
+from reasoning_bank.retrieval.scoring import TYPE_ALONE, Candidate
 from reasoning_bank.text.analyser import words
 
 LOW_TRUST_EACH = 1
@@ -191,7 +191,7 @@ class _Choice:
     def _unfit(self, memory: Memory) -> str | None:
         if memory.id in self._limits.excluded:
             return "excluded"
-        return self._hidden(memory) or ("misled too often" if misled_too_often(memory.counters) else None)
+        return self._hidden(memory)
 
     def _must_be_seen(self, candidate: Candidate) -> bool:
         if self._has_warning or not _warns(candidate) or candidate.error_match <= TYPE_ALONE:

@@ -34,6 +34,7 @@ __all__ = [
     "list_page",
     "load_for_index",
     "of_trace",
+    "quarantined",
     "scoped_ids",
     "soft_delete",
     "supersede",
@@ -110,6 +111,12 @@ def list_page(
     if live_only:
         statement = statement.where(is_live())
     return _read(connection, statement.limit(limit))
+
+
+def quarantined(connection: Connection, workspace: str) -> list[Memory]:
+    """The memories that are kept and never found, in the order they were stored."""
+    mine = _here(workspace).where(is_live(), memories.c.trust == "quarantined")
+    return [row.memory for row in _read(connection, mine)]
 
 
 def update(connection: Connection, changed: Memory, terms: Terms) -> None:

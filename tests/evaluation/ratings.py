@@ -1,9 +1,9 @@
 """What ratings do to the order, simulated: `python -m tests.evaluation.ratings DIR [SET ...]`.
 
-Half of the questions rate what they are given (the first three, as a caller would), the other half measures, then the
-halves change places: no question ever profits from its own verdict. Where half of the memories are bad lessons, those
-are what ratings are for; where all are good, ratings can only say that a memory was shown for the wrong task, and
-must do no harm. A share of the verdicts is random. Figures are of the good memories only.
+Half of the questions rate what they are given (the first three, each question a caller of its own), the other half
+measures, then the halves change places: no question ever profits from its own verdict. Where half of the memories are
+bad lessons, those are what ratings are for; where all are good, ratings can only say that a memory was shown for the
+wrong task, and must do no harm. A share of the verdicts is random. Figures are of the good memories only.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from sqlalchemy import Connection
 from reasoning_bank.embeddings.embedder import Embedder, Vectors
 from reasoning_bank.evaluation.metrics import Figures, differences, measure
 from reasoning_bank.evaluation.sets import Asked, EvaluationSet, read_set
+from reasoning_bank.learning.rating import rate
 from reasoning_bank.records import MemoryItem, Query, Retrieval, Verdict
 from reasoning_bank.retrieval.retriever import Retriever
-from reasoning_bank.storage import feedback
 from reasoning_bank.storage.database import Database
 from reasoning_bank.transfer.rows import read_row
 from tests.retrieval.bank import START, SmallBank
@@ -108,7 +108,7 @@ class Simulation:
 
         def write(connection: Connection) -> None:
             for id_, verdict in verdicts:
-                feedback.add(connection, space + asked.space, [id_], verdict, now=START)
+                rate(connection, space + asked.space, [id_], verdict, now=START, actor=asked.text)
 
         await self._bank.database.write(write)
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
+from reasoning_bank.learning.rating import rate
 from reasoning_bank.records import Counters, ErrorContext, Memory, MemoryItem, Query
 from reasoning_bank.retrieval.scoring import TYPE_ALONE, Candidate
 from reasoning_bank.retrieval.selection import MOST_REPEATS, Limits, Selection, hidden_reason, select
-from reasoning_bank.storage import feedback
 from tests.retrieval.bank import SmallBank, found
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -62,7 +62,7 @@ def test_every_candidate_has_its_reason_when_asked() -> None:
     told = reasons(
         scored(a),
         scored(b),
-        scored(replace(c, counters=Counters(misled=9))),
+        scored(replace(c, item=replace(c.item, trust="quarantined"))),
         scored(d, 0.1),
         scored(e),
         scored(f),
@@ -71,7 +71,7 @@ def test_every_candidate_has_its_reason_when_asked() -> None:
     assert told == {
         "a": "chosen",
         "b": "excluded",
-        "c": "misled too often",
+        "c": "hidden: quarantined",
         "d": "below floor",
         "e": "chosen",
         "f": "beyond k",
@@ -299,7 +299,7 @@ async def test_quarantined_and_misleading_memories_leave_their_place_to_others(b
 
     def complain(connection: Connection) -> None:
         for _ in range(7):
-            feedback.add(connection, "w", [misleading], "misled", now=NOW)
+            rate(connection, "w", [misleading], "misled", now=NOW)
 
     await bank.database.write(complain)
     answered = await found(bank.retriever(), "w", Query("Clear the build cache", k=2, min_score=0))
