@@ -8,26 +8,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from urllib.parse import unquote
 
-Style = Literal["shape", "quoted", "bare", "spaced"]
-"""How a value stands in the text: found by its own shape, in quotes, without quotes, or after a spaced equals sign."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """What may be a secret.
-
-    Attributes:
-        value: the text that would be redacted.
-        style: how it stands in the text.
-        following: the character after it, or "".
-    """
-
-    value: str
-    style: Style = "shape"
-    following: str = ""
+from reasoning_bank.privacy import identifiers
+from reasoning_bank.privacy.candidates import Candidate
 
 
 def literal(candidate: Candidate) -> bool:
@@ -70,6 +54,11 @@ def token(candidate: Candidate) -> bool:
     return _random(candidate, shortest=12, bits=3.0)
 
 
+def signature(candidate: Candidate) -> bool:
+    """True for the 44 characters of base64 that a SHA-256 signature takes, percent-encoded or not."""
+    return 43 <= len(unquote(candidate.value)) <= 44 and mixed(candidate)
+
+
 GATES: Mapping[str, Callable[[Candidate], bool]] = {
     "value": literal,
     "digits": digits,
@@ -77,6 +66,8 @@ GATES: Mapping[str, Callable[[Candidate], bool]] = {
     "password": password,
     "secret": secret,
     "token": token,
+    "signature": signature,
+    **identifiers.GATES,
 }
 """The gates by the names that rules use."""
 

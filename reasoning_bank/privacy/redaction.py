@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from reasoning_bank.errors import InputError
-from reasoning_bank.privacy.gates import Candidate
-from reasoning_bank.privacy.rules import Rule, RuleSet, packaged_rules
+from reasoning_bank.privacy.candidates import Candidate
+from reasoning_bank.privacy.rules import RuleSet, packaged_rules
 from reasoning_bank.records import JsonValue
 
 Mode = Literal["off", "redact", "block"]
@@ -57,11 +57,14 @@ class Redactor:
         mode: "redact" replaces, "block" refuses, "off" lets everything pass.
     """
 
-    def __init__(self, mode: Mode = "redact", salt: bytes = b"", *, rules: Sequence[Rule] | None = None) -> None:
-        """Take the bank's own random salt: without it nobody can test a guess against a placeholder."""
+    def __init__(self, mode: Mode = "redact", salt: bytes = b"", *, rules: RuleSet | None = None) -> None:
+        """Take the bank's own random salt, without which nobody can test a guess against a placeholder, and the rules.
+
+        Without rules those of the package for secrets are loaded with the first text.
+        """
         self.mode: Mode = mode
         self._salt = salt
-        self._rules = None if rules is None else RuleSet(rules)
+        self._rules = rules
 
     def text(self, text: str, field: str = "text") -> Redacted:
         """Return the text without secrets.
@@ -95,7 +98,7 @@ class Redactor:
 
     def always(self) -> "Redactor":
         """Return this redactor in mode "redact": for logs, which neither refuse a line nor keep a secret."""
-        return Redactor("redact", self._salt, rules=self._rules and self._rules.rules)
+        return Redactor("redact", self._salt, rules=self._rules)
 
     def _refuse(self, findings: Sequence[Finding], field: str) -> None:
         if findings and self.mode == "block":
@@ -153,7 +156,7 @@ class Redactor:
     def _named(self, name: str, value: JsonValue, findings: list[Finding]) -> JsonValue:
         if not isinstance(value, str) or PLACEHOLDER.search(value):
             return self._clean_value(value, findings)
-        for rule in self._active().rules:
+        for rule in self._active().named:
             if rule.name and rule.gate and rule.name.search(name) and rule.gate(Candidate(value, "quoted")):
                 finding = Finding(rule.kind, self._placeholder(rule.kind, value))
                 findings.append(finding)

@@ -1,14 +1,20 @@
-"""The redaction rules, read from `rules.toml` and ready to run over text."""
+"""The redaction rules, read from TOML and ready to run over text.
+
+A rule for secrets has anchors (`rules.toml`): one pass says which stand in the text, and a bounded pattern is tried
+only there. Rules for personal data (`personal.toml`) and those of a user have none: RE2 searches the whole text.
+"""
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from reasoning_bank.privacy.gates import GATES, Candidate, Style
+from reasoning_bank.privacy.candidates import Candidate, Style
+from reasoning_bank.privacy.gates import GATES
+from reasoning_bank.text.patterns import Literals, Pattern, encodable, linear
 
 # How a name is joined to its value: JSON, YAML, TOML, env files, URL queries, code with or without a type, CLI options.
 _JOINED: Final = (
@@ -21,6 +27,8 @@ _VALUE: Final = (
     r"""|[bfru]{0,2}\\?'(?P<single>(?:[^'\\\n]|\\[^'\n]){1,4096})(?=\\?')"""
     r"""|(?P<bare>[^\s"'`,;&<>(){}\[\]|\\]{1,256}))"""
 )
+GROUP: Final = "secret"
+"""What a pattern calls the part that is redacted."""
 _BARE_REST: Final = re.compile(r"""[^\s"'`,;&<>(){}\[\]|\\]*""")
 _OPTION: Final = re.compile(r"--[\w-]{0,32}\Z")
 
@@ -54,16 +62,17 @@ class Rule:
     assigned: bool = False
     name: re.Pattern[str] | None = field(default=None)
 
-    def spans(self, text: str, lowered: str) -> Iterator[tuple[int, int]]:
+    def spans(self, text: str, lowered: str, anchors: Sequence[str]) -> Iterator[tuple[int, int]]:
         """Yield [start, end) of each secret of this kind, in order, never overlapping.
 
         Args:
             text: where to look.
             lowered: the same text in lower case, character by character.
+            anchors: those of its anchors that stand in the text.
         """
         haystack = lowered if self.ignore_case else text
         free_from = 0
-        for position in _positions(haystack, self.anchors):
+        for position in _positions(haystack, anchors):
             if position < free_from or not (self.glued or _starts_word(text, position)):
                 continue
             found = self.pattern.match(text, position)
@@ -94,19 +103,46 @@ class Rule:
         return start, _bare_end(text, end) if bare else end
 
 
+@dataclass(frozen=True, slots=True)
+class FreeRule:
+    """One kind of secret by a pattern of RE2 that is searched in the whole text.
+
+    Attributes:
+        kind: name in the placeholder.
+        pattern: what is searched; linear whatever it and the text are.
+        group: number of the group that is redacted; 0 is the whole match.
+        gate: judges what was found, or None when the shape is proof.
+    """
+
+    kind: str
+    pattern: Pattern
+    group: int = 0
+    gate: Callable[[Candidate], bool] | None = None
+
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield [start, end) of each match, in order, none empty."""
+        for found in self.pattern.finditer(encodable(text)):
+            start, end = found.span(self.group)
+            if start < end and self._is_one(text, start, end):
+                yield start, end
+
+    def _is_one(self, text: str, start: int, end: int) -> bool:
+        if self.gate is None:
+            return True
+        style: Style = "bare" if self.group else "shape"
+        return self.gate(Candidate(text[start:end], style, text[end : end + 1], text[max(start - 1, 0) : start]))
+
+
 class RuleSet:
     """Rules in order, with all their anchors side by side: most texts hold none, and that has to be cheap to see."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Rule | FreeRule]) -> None:
         self.rules = tuple(rules)
-        self._exact: list[tuple[str, int]] = []
-        self._lower: list[tuple[str, int]] = []
-        for order, rule in enumerate(self.rules):
-            if rule.requires:
-                self._lower.append((rule.requires, order))
-            else:
-                anchors = self._lower if rule.ignore_case else self._exact
-                anchors += ((anchor, order) for anchor in rule.anchors)
+        self.named = tuple(rule for rule in self.rules if isinstance(rule, Rule) and rule.name)
+        exact = [(order, anchor) for order, rule in enumerate(self.rules) for anchor in _exact(rule)]
+        lower = [(order, anchor) for order, rule in enumerate(self.rules) for anchor in _lower(rule)]
+        self._anchors = exact + lower
+        self._literals = Literals([anchor for _, anchor in exact], [anchor for _, anchor in lower])
 
     def spans(self, text: str, lowered: str) -> Iterator[tuple[int, int, int, str]]:
         """Yield start, order of the rule, end and kind of each finding; spans of different rules may overlap.
@@ -115,23 +151,47 @@ class RuleSet:
             text: where to look.
             lowered: the same text in lower case, character by character.
         """
-        present = {order for anchor, order in self._exact if anchor in text}
-        present.update(order for anchor, order in self._lower if anchor in lowered)
-        for order in sorted(present):
-            for start, end in self.rules[order].spans(text, lowered):
-                yield start, order, end, self.rules[order].kind
+        present: dict[int, list[str]] = {}
+        for number in self._literals.found(text, lowered):
+            order, anchor = self._anchors[number]
+            present.setdefault(order, []).append(anchor)
+        for order, rule in enumerate(self.rules):
+            if isinstance(rule, FreeRule):
+                found = rule.spans(text)
+            elif order in present:
+                found = rule.spans(text, lowered, rule.anchors if rule.requires else present[order])
+            else:
+                continue
+            for start, end in found:
+                yield start, order, end, rule.kind
+
+
+PersonalKind = Literal["email", "phone", "iban", "card", "national-id"]
+"""Personal data that can be redacted besides secrets."""
+
+
+def rule_set(personal: Iterable[PersonalKind] = (), own: Sequence[FreeRule] = ()) -> RuleSet:
+    """Return the package's rules for secrets, with those for some kinds of personal data, and a user's own, first."""
+    wanted = frozenset(personal)
+    if not wanted and not own:
+        return packaged_rules()
+    people = tuple(rule for rule in read_rules(_packaged("personal.toml")) if rule.kind in wanted)
+    return RuleSet((*own, *packaged_rules().rules, *people))
 
 
 @cache
 def packaged_rules() -> RuleSet:
-    """Return the rules that come with the package, most specific first."""
-    text = files("reasoning_bank.privacy").joinpath("rules.toml").read_text(encoding="utf-8")
-    return RuleSet(read_rules(tomllib.loads(text)))
+    """Return the rules for secrets that come with the package, most specific first."""
+    return RuleSet(read_rules(_packaged("rules.toml")))
 
 
-def read_rules(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Rule, ...]:
-    """Return the rules of a parsed rules file, `[[rule]]` tables before `[[assignment]]` tables."""
-    shapes = tuple(_shape(table) for table in tables.get("rule", ()))
+def _packaged(name: str) -> dict[str, Any]:
+    return tomllib.loads(files("reasoning_bank.privacy").joinpath(name).read_text(encoding="utf-8"))
+
+
+def read_rules(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Rule | FreeRule, ...]:
+    """Return the rules of a parsed rules file of ours, `[[rule]]` tables before `[[assignment]]` tables."""
+    shapes = tuple(_shape(table) if "anchors" in table else _free(table) for table in tables.get("rule", ()))
     return shapes + tuple(_assignment(table) for table in tables.get("assignment", ()))
 
 
@@ -151,6 +211,16 @@ def _shape(table: Mapping[str, Any]) -> Rule:
     )
 
 
+def _free(table: Mapping[str, Any]) -> FreeRule:
+    pattern = linear(table["pattern"], ignore_case=table.get("ignore_case", False), bounded=True)
+    return FreeRule(
+        kind=table["kind"],
+        pattern=pattern,
+        group=pattern.groupindex.get(GROUP, 0),
+        gate=GATES[table["gate"]] if "gate" in table else None,
+    )
+
+
 def _assignment(table: Mapping[str, Any]) -> Rule:
     return Rule(
         kind=table["kind"],
@@ -164,7 +234,20 @@ def _assignment(table: Mapping[str, Any]) -> Rule:
     )
 
 
-def _positions(haystack: str, anchors: tuple[str, ...]) -> list[int]:
+def _exact(rule: Rule | FreeRule) -> tuple[str, ...]:
+    return () if isinstance(rule, FreeRule) or rule.ignore_case or rule.requires else rule.anchors
+
+
+def _lower(rule: Rule | FreeRule) -> tuple[str, ...]:
+    """The anchors that stand in the lower-cased text; the word a rule requires stands for them all."""
+    if isinstance(rule, FreeRule):
+        return ()
+    if rule.requires:
+        return (rule.requires,)
+    return rule.anchors if rule.ignore_case else ()
+
+
+def _positions(haystack: str, anchors: Sequence[str]) -> list[int]:
     found: list[int] = []
     for anchor in anchors:
         position = haystack.find(anchor)

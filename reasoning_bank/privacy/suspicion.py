@@ -113,7 +113,7 @@ def _wordings() -> tuple[_Wording, ...]:
 
 
 def _any(patterns: list[str]) -> Pattern:
-    return linear("|".join(f"(?:{pattern})" for pattern in patterns), ignore_case=True)
+    return linear("|".join(f"(?:{pattern})" for pattern in patterns), ignore_case=True, bounded=True)
 
 
 @cache
@@ -123,7 +123,7 @@ def _unseen() -> Pattern:
 
 @cache
 def _squashed() -> Pattern:
-    return linear(_SQUASHED)
+    return linear(_SQUASHED, bounded=True)
 
 
 @cache

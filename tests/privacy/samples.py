@@ -29,6 +29,10 @@ def _jwt(rng: random.Random) -> str:
     return f"{part({'alg': 'HS256', 'typ': 'JWT'})}.{part(claims)}.{some(rng, URL_SAFE, 43)}"
 
 
+def _uuid(rng: random.Random) -> str:
+    return "-".join(some(rng, HEX, length) for length in (8, 4, 4, 4, 12))
+
+
 def _pem(rng: random.Random) -> str:
     lines = [some(rng, BASE64, 64) for _ in range(rng.randrange(4, 20))]
     name = rng.choice(["RSA PRIVATE KEY", "PRIVATE KEY", "OPENSSH PRIVATE KEY", "EC PRIVATE KEY"])
@@ -79,6 +83,40 @@ PROVIDER_KEYS: Mapping[str, Callable[[random.Random], str]] = {
     "Docker": lambda r: "dckr" + "_pat_" + some(r, URL_SAFE, 27),
     "Pulumi": lambda r: "pu" + "l-" + some(r, HEX, 40),
     "Supabase": lambda r: "sb" + "p_" + some(r, HEX, 40),
+    "Docker organisation": lambda r: "dckr_" + "oat_" + some(r, URL_SAFE, 32),
+    "Slack web": lambda r: "xo" + "xc-" + some(r, string.digits, 12) + "-" + some(r, WORD, 24),
+    "GitLab runner": lambda r: "GR" + "1348941" + some(r, URL_SAFE, 20),
+    "Bitbucket": lambda r: "AT" + "BB" + some(r, WORD, 32),
+    "Atlassian": lambda r: "ATA" + "TT3x" + some(r, URL_SAFE, 180),
+    "Notion": lambda r: "nt" + "n_" + some(r, WORD, 46),
+    "Artifactory": lambda r: "AK" + "Cp" + some(r, WORD, 69),
+    "CircleCI": lambda r: "CCI" + "PAT_" + some(r, WORD, 22) + "_" + some(r, HEX, 40),
+    "Buildkite": lambda r: "bk" + "ua_" + some(r, HEX, 40),
+    "SonarQube": lambda r: "sq" + "p_" + some(r, HEX, 40),
+    "Netlify": lambda r: "nf" + "p_" + some(r, WORD, 36),
+    "Tailscale": lambda r: "tsk" + "ey-auth-" + some(r, WORD, 12) + "-" + some(r, WORD, 32),
+    "Heroku": lambda r: "HR" + "KU-" + some(r, URL_SAFE, 60),
+    "Fly": lambda r: "fo" + "1_" + some(r, URL_SAFE, 43),
+    "Airtable": lambda r: "pa" + "t" + some(r, WORD, 14) + "." + some(r, HEX, 64),
+    "HubSpot": lambda r: "pa" + "t-na1-" + _uuid(r),
+    "Plaid": lambda r: "access" + "-production-" + _uuid(r),
+    "Langfuse": lambda r: "sk-" + "lf-" + _uuid(r),
+    "LaunchDarkly": lambda r: "sd" + "k-" + _uuid(r),
+    "Pinecone": lambda r: "pc" + "sk_" + some(r, WORD, 6) + "_" + some(r, WORD, 63),
+    "ElevenLabs": lambda r: "s" + "k_" + some(r, HEX, 48),
+    "Replicate": lambda r: "r" + "8_" + some(r, WORD, 37),
+    "Dynatrace": lambda r: "dt0" + "c01." + some(r, UPPER, 24) + "." + some(r, UPPER, 64),
+    "Alibaba": lambda r: "LT" + "AI" + some(r, WORD, 20),
+    "Tencent": lambda r: "AK" + "ID" + some(r, WORD, 32),
+    "Sourcegraph": lambda r: "sg" + "p_" + some(r, HEX, 40),
+    "New Relic licence": lambda r: some(r, HEX, 36) + "NR" + "AL",
+    "Meta": lambda r: "EA" + "AB" + some(r, WORD, 120),
+    "Mapbox": lambda r: "sk" + ".ey" + "J" + some(r, WORD, 60) + "." + some(r, URL_SAFE, 22),
+    "1Password": lambda r: "op" + "s_ey" + "J" + some(r, URL_SAFE, 300),
+    "Typeform": lambda r: "tf" + "p_" + some(r, WORD, 44),
+    "NuGet": lambda r: "oy" + "2" + some(r, string.ascii_lowercase + string.digits, 43),
+    "OpenShift": lambda r: "sha" + "256~" + some(r, URL_SAFE, 43),
+    "Cloudflare origin": lambda r: "v1" + ".0-" + some(r, HEX, 24) + "-" + some(r, HEX, 146),
     "Age": lambda r: "AGE-SECRET" + "-KEY-1" + some(r, UPPER, 58),
     "JWT": _jwt,
     "PEM": _pem,
@@ -122,6 +160,8 @@ ASSIGNMENTS: Sequence[tuple[str, str, Callable[[random.Random], str]]] = (
     ("secret key", 'SECRET_KEY = "§"', lambda r: some(r, WORD + "!@#$%^&*(-_=+)", 50).replace("@", "a")),
     ("token", 'auth_token = "§"', lambda r: some(r, WORD, 30)),
     ("bearer", "Authorization: Bearer §", lambda r: some(r, URL_SAFE, 40)),
+    ("sentry dsn", "dsn='https://§@o12.ingest.sentry.io/42'", lambda r: some(r, HEX, 32)),
+    ("azure sas", "https://x.blob.core.windows.net/a?sv=2024-11-04&sig=§&se=2027", lambda r: some(r, WORD, 43) + "%3D"),
     ("basic", "-H 'Authorization: Basic §'", lambda r: base64.b64encode(f"ada:{password(r)}".encode()).decode()),
 )
 """Secrets known by what they are assigned to: name, text with a hole, and what fills it."""
