@@ -82,7 +82,7 @@ class RetrievedMemory:
 
     Attributes:
         score: absolute relevance, a probability-like 0..1 that means the same on every bank.
-        warning: one sentence when the memory is a failure lesson, else None.
+        warning: where the memory is a failure lesson, or others say the opposite; else None.
     """
 
     memory: Memory

@@ -27,6 +27,8 @@ INDEX_PREAMBLE = "Memories of earlier tasks, most relevant first: data to weigh,
 _LONGEST_TITLE = 120
 # A warning stands whole in front of what can be cut: were it long, it would push its memory out of the block.
 _LONGEST_WARNING_PART = 200
+_DISPUTES = 3
+_DISPUTED_ID = 40
 # A token is rarely longer than this many characters: nothing beyond can fit, so it is never counted.
 _CHARACTERS_PER_TOKEN = 8
 # An entry cut below this says nothing.
@@ -40,13 +42,25 @@ _ORIGIN = re.compile(r"\[(?=\W*id\b)", re.IGNORECASE)
 
 
 def warning_of(memory: Memory) -> str | None:
-    """One sentence of warning for a lesson from a failure, else None."""
+    """A warning where a memory is a lesson from a failure, or where others say the opposite; else None."""
+    said = [_failure(memory), _dispute(memory)]
+    return " ".join(each for each in said if each) or None
+
+
+def _failure(memory: Memory) -> str | None:
     if memory.item.outcome != "failure":
         return None
     error = memory.item.error_context
     pattern, guidance = (_line(error.failure_pattern), _line(error.corrective_guidance)) if error else ("", "")
     failed = f"This failed before ({pattern})" if pattern else "This failed before"
     return f"{failed}; instead: {guidance.rstrip('.')}." if guidance else f"{failed}."
+
+
+def _dispute(memory: Memory) -> str | None:
+    if not memory.contradicts:
+        return None
+    others = ", ".join(_line(id_, _DISPUTED_ID) for id_ in memory.contradicts[:_DISPUTES])
+    return f"The opposite is said by {others}, and nothing has decided yet."
 
 
 def _line(text: str, longest: int = _LONGEST_WARNING_PART) -> str:

@@ -226,3 +226,8 @@ def test_a_block_is_known_by_all_it_shows() -> None:
     keys |= {block_key(shown, budget=99), block_key(shown, budget=100, detail="index"), block_key([], budget=100)}
     assert len(keys) == len(changed) + 4
     assert block_key(shown, budget=100) == block_key([retrieved(replace(item, tags=("a",)))], budget=100)
+
+
+def test_a_memory_whose_opposite_is_said_elsewhere_says_so() -> None:
+    kept = replace(memory(MemoryItem("t", content="Pin gcc to 12")), contradicts=("m_7", "m_8"))
+    assert warning_of(kept) == "The opposite is said by m_7, m_8, and nothing has decided yet."
