@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import cycle, islice
@@ -42,6 +42,8 @@ PROMPTS = Path(__file__).with_name("prompts")
 CLAIMS = {"simple": 0.16, "memories": 0.30, "complex": 0.35}
 SIZES = {1_000: 40, 8_000: 20, 100_000: 5}
 """Tokens of a prompt -> how many are compressed."""
+LARGE = 10_000_000
+"""Characters of the prompts that `memory` compresses."""
 LEAN_DONE, CHOSEN_DONE = 0.3, 0.8
 """What a compressor reports when a stage is done."""
 
@@ -165,11 +167,9 @@ def speed(root: Path) -> dict[str, Any]:
 
 def memory(root: Path) -> dict[str, Any]:
     """Seconds of CPU and most memory of a process that compresses ten megabytes to half, by words."""
-    texts = _texts(root)
     report: dict[str, Any] = {}
     with TemporaryDirectory() as directory:
         file = Path(directory) / "prompt.txt"
-        file.write_bytes("\n\n".join(islice(cycle(texts), 10_000_000 * len(texts) // len("".join(texts)))).encode())
         library = (
             "import pathlib, reasoning_bank as bank;"
             f"text = pathlib.Path({str(file)!r}).read_text(encoding='utf-8');"
@@ -177,18 +177,35 @@ def memory(root: Path) -> dict[str, Any]:
         )
         command = ["-m", "reasoning_bank", "compress", str(file), "--query", "Why?", "--no-meaning"]
         command += ["--ratio", "0.5", "--max-tokens", "9999999"]
-        for label, arguments in {"library": ["-c", library], "command": command}.items():
-            with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL) as child:
-                _, status, used = os.wait4(child.pid, 0)
-                child.returncode = os.waitstatus_to_exitcode(status)
-            assert child.returncode == 0
-            report[label] = {
-                "input_mb": round(file.stat().st_size / 1e6, 1),
-                "cpu_s": round(used.ru_utime + used.ru_stime, 1),
-                "peak_mb": round(used.ru_maxrss / 1024),
-            }
-            print(f"memory {label:8} {report[label]}", flush=True)
+        for kind, text in _megabytes(_texts(root)):
+            file.write_text(text, encoding="utf-8")
+            calls = {f"{kind}, library": ["-c", library]}
+            calls |= {f"{kind}, command": command} if kind == "mixed" else {}
+            for label, arguments in calls.items():
+                report[label] = {"input_mb": round(file.stat().st_size / 1e6, 1), **_used(arguments)}
+                print(f"memory {label:16} {report[label]}", flush=True)
+        report["import alone, library"] = _used(["-c", "import numpy, tiktoken, reasoning_bank.compressing"])
     return report
+
+
+def _megabytes(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Ten megabytes of every kind: real texts again and again, and random words as prose, log, one line and JSON."""
+    chance = random.Random(3)
+    words = sorted({word for text in texts for word in text.split() if word.isalpha()})
+    prose = [f"{' '.join(chance.choices(words, k=12)).capitalize()} {number}. " for number in range(LARGE // 90)]
+    yield "mixed", "\n\n".join(islice(cycle(texts), LARGE * len(texts) // len("".join(texts))))
+    yield "prose", "\n\n".join("".join(prose[at : at + 5]) for at in range(0, len(prose), 5))
+    yield "log", "".join(f"2026-03-01 10:{at % 60:02} INFO job {at}: {line}\n" for at, line in enumerate(prose))
+    yield "one line", "".join(prose)
+    yield "json", json.dumps([{"id": at, "said": line} for at, line in enumerate(prose)], indent=1)
+
+
+def _used(arguments: Sequence[str]) -> dict[str, float]:
+    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL) as child:
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0
+    return {"cpu_s": round(used.ru_utime + used.ru_stime, 1), "peak_mb": round(used.ru_maxrss / 1024)}
 
 
 def _texts(root: Path) -> list[str]:
