@@ -204,7 +204,9 @@ class ReasoningBank:
             NotFoundError: naming the ids this workspace does not have; nothing is counted then.
         """
         if note is not None:
-            note = await _in_thread(self._redacted, workspace, clean_text(note, "note"))
+            note = await _in_thread(self._redacted, workspace, note, "note")
+        if actor is not None:
+            actor = await _in_thread(self._redacted, workspace, actor, "actor")
         with self.monitor.measure("rate_memory"):
             # What it was given for a moment ago says which task the verdict is about.
             await self.rooms.usage.flush()
@@ -375,8 +377,8 @@ class ReasoningBank:
     async def _workspace_names(self) -> list[str]:
         return [space.name for space in await self.rooms.database.read(workspaces.listing)]
 
-    def _redacted(self, workspace: str, note: str) -> str:
-        return self.rooms.redactor(workspace).text(note, "note").text
+    def _redacted(self, workspace: str, text: str, field: str) -> str:
+        return self.rooms.redactor(workspace).text(clean_text(text, field), field).text
 
     def _check(self, query: Query) -> None:
         required_text(query.task, "task")

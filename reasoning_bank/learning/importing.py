@@ -15,6 +15,7 @@ from reasoning_bank.storage import memories, traces, workspaces
 from reasoning_bank.storage.database import Database
 from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.fields import content_hash
+from reasoning_bank.text.sanity import clean_text
 
 IMPORT = Source("import")
 
@@ -55,6 +56,7 @@ class TraceImporter:
             source: the way they came.
         """
         redactor = self._redactor(workspace)
+        redactor.refuse(workspace, "workspace")
         admitted = [identified(self._admitted(trace, redactor)) for trace in batch]
         terms = {given(memory.id): analyse(memory.item).packed() for trace in admitted for memory in trace.memories}
         return self._database.write_now(
@@ -62,12 +64,20 @@ class TraceImporter:
         )
 
     def _admitted(self, trace: ImportedTrace, redactor: Redactor) -> ImportedTrace:
+        def named(id_: str | None) -> str | None:
+            return redactor.name(clean_text(id_, "an id"), "an id") if id_ else id_
+
         kept = tuple(
-            replace(memory, item=admitted_item(memory.item, limits=self._limits, redactor=redactor))
+            replace(
+                memory,
+                item=admitted_item(memory.item, limits=self._limits, redactor=redactor),
+                id=named(memory.id),
+                superseded_by=named(memory.superseded_by),
+            )
             for memory in trace.memories
         )
         report = admitted_trace(trace.report, limits=self._limits, redactor=redactor)
-        return replace(trace, report=report, memories=kept)
+        return replace(trace, report=report, id=named(trace.id), memories=kept)
 
 
 def _store(

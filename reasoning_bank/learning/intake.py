@@ -16,13 +16,15 @@ from reasoning_bank.learning.gate import Evidence, Refusal, refusal
 from reasoning_bank.learning.merging import taught_again
 from reasoning_bank.learning.recall import RecentlyServed
 from reasoning_bank.learning.work import CONSOLIDATE, EMBED, promise
+from reasoning_bank.privacy.doors import redact_record
 from reasoning_bank.privacy.redaction import Redactor
 from reasoning_bank.privacy.suspicion import suspicion
-from reasoning_bank.records import Counters, Memory, MemoryItem, NewTrace, StoredMemory
+from reasoning_bank.records import Counters, Memory, MemoryItem, NewTrace, Source, StoredMemory
 from reasoning_bank.storage import memories, rejections
 from reasoning_bank.storage.rejections import Rejection
 from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.fields import content_hash
+from reasoning_bank.text.sanity import clean_text
 
 KNOWN: Final = "identical to a memory the bank already has"
 
@@ -77,8 +79,18 @@ class Intake:
         self._consolidates = consolidates
 
     def admit(self, workspace: str, report: NewTrace) -> NewTrace:
-        """Return a trace as it may be kept; raises `InputError` as `admitted_trace` does."""
-        return admitted_trace(report, limits=self._limits, redactor=self._redactor(workspace))
+        """Return a trace as it may be kept; raises `InputError` as `admitted_trace` does, or for its workspace."""
+        redactor = self._redactor(workspace)
+        redactor.refuse(workspace, "workspace")
+        return admitted_trace(report, limits=self._limits, redactor=redactor)
+
+    def admit_key(self, workspace: str, key: str) -> str:
+        """Return an idempotency key as it may be kept: the same for the same key; raises `InputError`."""
+        return self._redactor(workspace).name(clean_text(key, "idempotency_key"), "idempotency_key")
+
+    def admit_source(self, workspace: str, source: Source) -> Source:
+        """Return the way something came as it may be kept: a client names itself; raises `InputError`."""
+        return redact_record(self._redactor(workspace), source)[0]
 
     def admit_items(self, workspace: str, items: Iterable[MemoryItem]) -> tuple[MemoryItem, ...]:
         """Return items as they may be kept; raises `InputError` as `admitted_item` does."""

@@ -122,9 +122,9 @@ class TraceRecorder:
         body_hash = digest([asdict(kept), own and [asdict(item) for item in own]])
         return _Call(
             workspace=workspace,
-            key=key or f"auto-{body_hash[:40]}",
+            key=self._intake.admit_key(workspace, key) if key else f"auto-{body_hash[:40]}",
             report=kept,
-            source=source,
+            source=self._intake.admit_source(workspace, source),
             judgement=judgement,
             drafted=own is not None,
             examined=self._intake.examine(workspace, items, evidence_of([kept]), force=force),

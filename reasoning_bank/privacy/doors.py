@@ -5,9 +5,9 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, cast
 
 from reasoning_bank.privacy.redaction import Finding, Redactor
-from reasoning_bank.records import ErrorContext, JsonValue, MemoryItem, NewTrace
+from reasoning_bank.records import ErrorContext, JsonValue, MemoryItem, NewTrace, Source
 
-Record = TypeVar("Record", NewTrace, MemoryItem, ErrorContext)
+Record = TypeVar("Record", NewTrace, MemoryItem, ErrorContext, Source)
 
 
 def redact_record(redactor: Redactor, record: Record) -> tuple[Record, tuple[Finding, ...]]:

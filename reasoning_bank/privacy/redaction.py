@@ -80,7 +80,8 @@ class Redactor:
             return Redacted(text)
         findings: list[Finding] = []
         clean = self._clean(text, findings)
-        self._refuse(findings, field)
+        if self.mode == "block":
+            _refuse(findings, field)
         return Redacted(clean, tuple(findings))
 
     def value(self, value: JsonValue, field: str = "value") -> RedactedValue:
@@ -93,17 +94,34 @@ class Redactor:
             return RedactedValue(value)
         findings: list[Finding] = []
         clean = self._clean_value(value, findings)
-        self._refuse(findings, field)
+        if self.mode == "block":
+            _refuse(findings, field)
         return RedactedValue(clean, tuple(findings))
+
+    def name(self, name: str, field: str = "name") -> str:
+        """Return a name that no other has: as it is, or a digest with the bank's salt where it holds a secret.
+
+        Raises:
+            InputError: mode is "block" and a secret was found.
+        """
+        if not self.text(name, field).findings:
+            return name
+        return f"redacted-{self._digest(name)[:32]}"
+
+    def refuse(self, name: str, field: str = "name") -> None:
+        """Refuse a name that holds a secret, where it cannot be another one than was asked for.
+
+        Raises:
+            InputError: a secret was found; names its kind, never the secret.
+        """
+        if self.mode != "off":
+            findings: list[Finding] = []
+            self._clean(name, findings)
+            _refuse(findings, field)
 
     def always(self) -> "Redactor":
         """Return this redactor in mode "redact": for logs, which neither refuse a line nor keep a secret."""
         return Redactor("redact", self._salt, rules=self._rules)
-
-    def _refuse(self, findings: Sequence[Finding], field: str) -> None:
-        if findings and self.mode == "block":
-            kinds = ", ".join(sorted({finding.kind for finding in findings}))
-            raise InputError(f"{field} holds what looks like a secret ({kinds}): take it out and send it again")
 
     def _clean(self, text: str, findings: list[Finding]) -> str:
         for _ in range(_PASSES):
@@ -130,8 +148,10 @@ class Redactor:
         return packaged_rules() if self._rules is None else self._rules
 
     def _placeholder(self, kind: str, secret: str) -> str:
-        digest = hmac.new(self._salt, secret.encode("utf-8", "surrogatepass"), "sha256").hexdigest()
-        return f"[REDACTED:{kind}:{digest[:4]}]"
+        return f"[REDACTED:{kind}:{self._digest(secret)[:4]}]"
+
+    def _digest(self, secret: str) -> str:
+        return hmac.new(self._salt, secret.encode("utf-8", "surrogatepass"), "sha256").hexdigest()
 
     def _clean_value(self, value: JsonValue, findings: list[Finding]) -> JsonValue:
         if isinstance(value, str):
@@ -182,6 +202,12 @@ class RedactingFilter(logging.Filter):
 
     def _clean(self, text: str) -> str:
         return self._redactor.text(text).text
+
+
+def _refuse(findings: Sequence[Finding], field: str) -> None:
+    if findings:
+        kinds = ", ".join(sorted({finding.kind for finding in findings}))
+        raise InputError(f"{field} holds what looks like a secret ({kinds}): take it out and send it again")
 
 
 def _between_placeholders(text: str) -> list[str]:
