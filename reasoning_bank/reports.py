@@ -1,7 +1,7 @@
 """What the bank says of itself and of single items: read from the truth and from the rooms, never remembered."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Literal, cast, get_args
 
@@ -65,7 +65,11 @@ def trace_page(
 ) -> list[tuple[int, Trace, Sequence[Memory]]]:
     """(seq, trace, its memories) of the next traces after a seq, in the order they were stored."""
     page = traces.list_page(connection, workspace, after=after, limit=limit)
-    return [(each.seq, each.trace, memories.of_trace(connection, workspace, each.trace.id)) for each in page]
+    its = {each.seq: memories.of_trace(connection, workspace, each.trace.id) for each in page}
+    links = lineage.links(connection, workspace, [memory.id for several in its.values() for memory in several])
+    return [
+        (each.seq, each.trace, [replace(memory, links=links[memory.id]) for memory in its[each.seq]]) for each in page
+    ]
 
 
 def workspace_rows(connection: Connection) -> list[Json]:

@@ -10,8 +10,17 @@ from reasoning_bank.learning.admission import Limits, admitted_item, admitted_tr
 from reasoning_bank.learning.answers import digest, given
 from reasoning_bank.learning.work import EMBED, promise
 from reasoning_bank.privacy.redaction import Redactor
-from reasoning_bank.records import ImportedMemory, ImportedTrace, Memory, Source, StoredMemory, StoreResult, Trace
-from reasoning_bank.storage import memories, traces, workspaces
+from reasoning_bank.records import (
+    ImportedMemory,
+    ImportedTrace,
+    Links,
+    Memory,
+    Source,
+    StoredMemory,
+    StoreResult,
+    Trace,
+)
+from reasoning_bank.storage import lineage, memories, traces, workspaces
 from reasoning_bank.storage.database import Database
 from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.fields import content_hash
@@ -73,11 +82,22 @@ class TraceImporter:
                 item=admitted_item(memory.item, limits=self._limits, redactor=redactor),
                 id=named(memory.id),
                 superseded_by=named(memory.superseded_by),
+                quarantined_for=memory.quarantined_for and redactor.text(memory.quarantined_for, "a reason").text,
+                links=_cleaned(memory.links, redactor),
             )
             for memory in trace.memories
         )
         report = admitted_trace(trace.report, limits=self._limits, redactor=redactor)
         return replace(trace, report=report, id=named(trace.id), memories=kept)
+
+
+def _cleaned(links: Links, redactor: Redactor) -> Links:
+    return Links(
+        tuple(redactor.name(each, "a source") for each in links.sources),
+        tuple(
+            (redactor.name(id_, "an id"), redactor.text(reason, "a reason").text) for id_, reason in links.contradicts
+        ),
+    )
 
 
 def _store(
@@ -108,8 +128,17 @@ def _store(
         fresh += [_imported(memory, workspace, trace_id, now) for memory in new]
         results.append(_result(trace, trace_id, {given(memory.id) for memory in new}))
     memories.insert(connection, fresh, [terms[memory.id] for memory in fresh])
+    _link(connection, workspace, [memory for trace in batch for memory in trace.memories], now)
     promise(connection, workspace, EMBED, [memory.id for memory in fresh if memory.deleted_at is None], now=now)
     return results
+
+
+def _link(connection: Connection, workspace: str, batch: Sequence[ImportedMemory], now: datetime) -> None:
+    """Ties memories to what they name; of two that contradict each other, the one that comes later finds the other."""
+    for memory in batch:
+        lineage.add_sources(connection, workspace, given(memory.id), memory.links.sources, now)
+        for other, reason in memory.links.contradicts:
+            lineage.contradict(connection, workspace, given(memory.id), other, reason=reason, now=now)
 
 
 def _imported(memory: ImportedMemory, workspace: str, trace_id: str, now: datetime) -> Memory:
@@ -125,6 +154,7 @@ def _imported(memory: ImportedMemory, workspace: str, trace_id: str, now: dateti
         content_hash=content_hash(memory.item),
         superseded_by=memory.superseded_by,
         deleted_at=memory.deleted_at,
+        quarantined_for=memory.quarantined_for,
     )
 
 

@@ -77,6 +77,19 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
+class Links:
+    """What ties a memory to traces and to other memories.
+
+    Attributes:
+        sources: traces that taught the same, besides the one its words are from.
+        contradicts: (id, reason) of each memory that says the opposite, whatever became of either.
+    """
+
+    sources: tuple[str, ...] = ()
+    contradicts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """An item the bank keeps, as stored.
 
@@ -86,6 +99,7 @@ class Memory:
         content_hash: sha256 hex of what is embedded and indexed.
         quarantined_for: why it is kept but never found, or None.
         contradicts: ids of live memories that say the opposite, where nothing has decided between them yet.
+        links: what ties it to others, read only for an export; None where nobody asked.
     """
 
     id: str
@@ -100,6 +114,7 @@ class Memory:
     deleted_at: datetime | None = None
     quarantined_for: str | None = None
     contradicts: tuple[str, ...] = ()
+    links: Links | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +192,8 @@ class ImportedMemory:
     updated_at: datetime | None = None
     superseded_by: str | None = None
     deleted_at: datetime | None = None
+    quarantined_for: str | None = None
+    links: Links = Links()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, FromClause, and_, select
 from sqlalchemy.dialects.sqlite import insert
 
-from reasoning_bank.records import Genealogy
+from reasoning_bank.records import Genealogy, Links
 from reasoning_bank.storage import changes
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.memory_rows import loaded_words
@@ -109,6 +109,13 @@ def contradictions(
             for id_, against, reason in connection.execute(statement):
                 found.setdefault(id_, []).append((against, reason))
     return found
+
+
+def links(connection: Connection, workspace: str, ids: Sequence[str]) -> dict[str, Links]:
+    """What ties each memory to traces and other memories."""
+    own = sources(connection, workspace, ids)
+    opposed = contradictions(connection, workspace, ids)
+    return {id_: Links(traces[1:], tuple(opposed.get(id_, ()))) for id_, traces in own.items()}
 
 
 def note_opponents(connection: Connection, workspace: str, ids: Iterable[str]) -> None:

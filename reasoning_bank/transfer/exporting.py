@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO
 
-from reasoning_bank.records import JsonValue, Memory, Trace
+from reasoning_bank.records import JsonValue, Links, Memory, Trace
 from reasoning_bank.transfer.rows import NAMED_KEYS, implied_report
 from reasoning_bank.transfer.values import Json
 
@@ -117,11 +117,16 @@ def _memory_row(memory: Memory) -> Json:
 def _bank(memory: Memory) -> Json:
     counters: Json = {name: count for name, count in asdict(memory.counters).items() if count}
     updated = None if memory.updated_at == memory.created_at else memory.updated_at
+    links = memory.links or Links()
     return {"id": memory.id, "trace": memory.trace_id, "created_at": _iso(memory.created_at)} | _present(
         updated_at=_iso(updated),
         counters=counters or None,
         superseded_by=memory.superseded_by,
         deleted_at=_iso(memory.deleted_at),
+        made_by=memory.item.made_by,
+        quarantined_for=memory.quarantined_for,
+        sources=list(links.sources) or None,
+        contradicts=[{"id": id_, "reason": reason} for id_, reason in links.contradicts] or None,
     )
 
 

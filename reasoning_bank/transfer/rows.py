@@ -18,6 +18,7 @@ from reasoning_bank.records import (
     ImportedMemory,
     ImportedTrace,
     JsonValue,
+    Links,
     MemoryItem,
     NewTrace,
     Origin,
@@ -127,6 +128,8 @@ def _memory_row(data: Json, number: int) -> Row:
         updated_at=read_moment(bank, "updated_at"),
         superseded_by=read_text(bank, "superseded_by"),
         deleted_at=read_moment(bank, "deleted_at"),
+        quarantined_for=read_text(bank, "quarantined_for"),
+        links=Links(read_texts(bank, "sources"), _contradicts(bank)),
     )
     return Row(read_text(named, "workspace"), _group(item, read_text(bank, "trace"), number), memory, trace=None)
 
@@ -172,6 +175,7 @@ def _item(data: Json, named: Json, metadata: Json, bank: Json) -> MemoryItem:
         parents=read_texts(data, "parents"),
         valid_from=read_moment(data, "valid_from"),
         valid_to=read_moment(data, "valid_to"),
+        made_by=read_text(bank, "made_by"),
         metadata=read_object(clean_json(metadata, "metadata"), "metadata"),
     )
 
@@ -225,6 +229,16 @@ def read_error_context(data: Json) -> ErrorContext | None:
         failure_pattern=read_text(context, "failure_pattern") or "",
         corrective_guidance=read_text(context, "corrective_guidance") or "",
     )
+
+
+def _contradicts(bank: Json) -> tuple[tuple[str, str], ...]:
+    listed = bank.get("contradicts")
+    if listed is None:
+        return ()
+    if not isinstance(listed, list):
+        raise InputError("'contradicts' must be a list of objects")
+    others = [read_object(each, "contradicts") for each in listed]
+    return tuple((read_text(each, "id") or "", read_text(each, "reason") or "") for each in others)
 
 
 def _counters(data: Json) -> Counters:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_bank.errors import InputError
-from reasoning_bank.records import Counters, ErrorContext, JsonValue, Memory, MemoryItem, NewTrace, Trace
+from reasoning_bank.records import Counters, ErrorContext, JsonValue, Links, Memory, MemoryItem, NewTrace, Trace
 from reasoning_bank.transfer.exporting import canonical_line, trace_rows
 from reasoning_bank.transfer.rows import implied_report, read_row
 
@@ -163,7 +163,13 @@ items = st.builds(
     parents=st.lists(names, max_size=2).map(tuple),
     valid_from=st.none() | moments,
     valid_to=st.none() | moments,
+    made_by=st.none() | names,
     metadata=metadata,
+)
+links = st.builds(
+    Links,
+    sources=st.lists(names, max_size=2).map(tuple),
+    contradicts=st.lists(st.tuples(names, names), max_size=2).map(tuple),
 )
 memories = st.builds(
     Memory,
@@ -177,6 +183,8 @@ memories = st.builds(
     content_hash=st.just(""),
     superseded_by=st.none() | names,
     deleted_at=st.none() | moments,
+    quarantined_for=st.none() | names,
+    links=st.none() | links,
 )
 reports = st.builds(
     NewTrace,
@@ -213,6 +221,7 @@ def test_a_memory_survives_its_canonical_line(memory: Memory) -> None:
     assert (read.id, read.counters, read.created_at) == (memory.id, memory.counters, memory.created_at)
     assert (read.superseded_by, read.deleted_at) == (memory.superseded_by, memory.deleted_at)
     assert (read.updated_at or memory.created_at) == memory.updated_at
+    assert (read.quarantined_for, read.links) == (memory.quarantined_for, memory.links or Links())
 
 
 @settings(max_examples=200, deadline=None)
