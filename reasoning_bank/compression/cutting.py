@@ -37,7 +37,7 @@ class Plan:
         pinned: positions of units that stay whatever the target.
         order: all positions, in the order they are worth keeping.
         scale: tokens of the whole text over the sum of `costs`, which count each joint between units.
-        values: JSON that stays JSON when some of its units go, by the numbers of its segments.
+        elements: JSON that stays JSON when some of its units go, by the numbers of its segments.
     """
 
     pieces: Pieces
@@ -46,7 +46,7 @@ class Plan:
     pinned: frozenset[int]
     order: Sequence[int]
     scale: float
-    values: Mapping[int, Element] = field(default_factory=dict[int, Element])
+    elements: Mapping[int, Element] = field(default_factory=dict[int, Element])
 
     def within(self, target: int) -> set[int]:
         """Return the positions of units of about `target` tokens, marks not counted; what does not fit is skipped."""
@@ -90,10 +90,10 @@ class Plan:
         for segment, members in groupby(range(len(self.units)), key=lambda at: self.units[at].segment):
             some = list(members)
             lost = [at for at in some if at not in kept]
-            if segment in self.values and 0 < len(lost) < len(some):
+            if segment in self.elements and 0 < len(lost) < len(some):
                 inner = [at for at in some if not self.units[at].fence]
-                leaves = zip(self.values[segment].leaves(), inner, strict=True)
-                gaps = self.values[segment].gaps({leaf.start for leaf, at in leaves if at in kept})
+                leaves = zip(self.elements[segment].leaves(), inner, strict=True)
+                gaps = self.elements[segment].gaps({leaf.start for leaf, at in leaves if at in kept})
                 skipped = sum(self.costs[at] for at in lost)
                 yield _Stretch(self.units[some[0]].start, self.units[some[-1]].end, skipped, gaps)
                 continue
@@ -103,7 +103,7 @@ class Plan:
 
     def _is_json(self) -> bool:
         """Return whether the whole prompt is JSON: a mark behind it would leave nothing that parses."""
-        return bool(self.values) and self.units[0].segment == self.units[-1].segment and not self.units[0].fence
+        return bool(self.elements) and self.units[0].segment == self.units[-1].segment and not self.units[0].fence
 
     def _with_fences(self, chosen: set[int]) -> set[int]:
         """Keep the fence lines of every fence of which something inside is kept or that are pinned, and of no other."""

@@ -62,7 +62,7 @@ class Element:
         return found
 
 
-def elements(source: str, span: Span, *, longest: int, shortest: int, split: Split) -> Element | None:
+def read_elements(source: str, span: Span, *, longest: int, shortest: int, split: Split) -> Element | None:
     """Return JSON values that follow one another as one element, or None for what is no JSON.
 
     Args:

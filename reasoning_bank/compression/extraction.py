@@ -13,7 +13,7 @@ from reasoning_bank.compression.elements import Element
 from reasoning_bank.compression.pieces import Pieces
 from reasoning_bank.compression.relevance import Encode, Passages, Relevance, asked, central
 from reasoning_bank.compression.telegraph import telegraph
-from reasoning_bank.compression.units import LONG_LINE, Unit, judged, units, values, word_spans
+from reasoning_bank.compression.units import LONG_LINE, Unit, json_elements, judged, units, word_spans
 
 _ROUNDS: Final = 16
 # A result this close to its budget is not tried to be filled further.
@@ -82,8 +82,8 @@ class Extraction:
         """Return what stays: protected units, then by relevance to the question, else by what the prompt is about."""
         # Small budgets need small units, counting one token per character as CJK text may have.
         longest = min(LONG_LINE, self.budget)
-        elements = values(self.pieces.text, self.found, longest=longest)
-        cover = units(self.pieces.text, self.found, longest=longest, values=elements)
+        elements = json_elements(self.pieces.text, self.found, longest=longest)
+        cover = units(self.pieces.text, self.found, longest=longest, elements=elements)
         preserved = overlapping(cover, self.preserved)
         pinned = preserved | overlapping(cover, [(each.start, each.end) for each in self.found if each.is_protected])
         relevance = self._relevance(cover, question, encode)
@@ -129,7 +129,7 @@ class Extraction:
             scores=relevance.scores.tolist(),
             head_ratio=self.head_ratio,
         )
-        return replace(planned, values=elements)
+        return replace(planned, elements=elements)
 
     def _tried(self, planned: Plan, kept: Collection[int]) -> _Cut:
         pieces = planned.assembled(kept)

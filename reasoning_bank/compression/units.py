@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from reasoning_bank.compression.edits import Kind, Segment, Span
-from reasoning_bank.compression.elements import Element, elements
+from reasoning_bank.compression.elements import Element, read_elements
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +80,14 @@ class _Limits:
     piece: int
 
 
-def values(text: str, segments: Sequence[Segment], *, longest: int = LONG_LINE) -> dict[int, Element]:
+def json_elements(text: str, segments: Sequence[Segment], *, longest: int = LONG_LINE) -> dict[int, Element]:
     """Return the elements of JSON by the numbers of their segments; what does not parse is not there.
 
     See `units` for the arguments.
     """
     limits = _limits(text, longest)
     found = {
-        number: elements(
+        number: read_elements(
             text,
             segment.body,
             longest=_ROWS_LONGER * limits.piece,
@@ -105,7 +105,7 @@ def units(
     segments: Sequence[Segment],
     *,
     longest: int = LONG_LINE,
-    values: Mapping[int, Element] = MappingProxyType({}),
+    elements: Mapping[int, Element] = MappingProxyType({}),
 ) -> list[Unit]:
     """Cut a text into units that cover it, never inside a word, number, address or code token.
 
@@ -113,7 +113,7 @@ def units(
         text: the prompt.
         segments: cover the text, in order.
         longest: characters of a unit to aim for, at least 24; small budgets need small units.
-        values: segments that are cut between the elements of their JSON, by their numbers.
+        elements: segments that are cut between the elements of their JSON, by their numbers.
     """
     longest = max(longest, _SHORTEST_PIECE)
     shared = _shared(text)
@@ -124,8 +124,8 @@ def units(
         if opening > segment.start:
             found.append(Unit(segment.start, opening, number, paragraph, fence=segment.is_fenced))
         body = (
-            _elements(segment, values[number])
-            if number in values
+            _elements(segment, elements[number])
+            if number in elements
             else _body(text, segment, longest=longest, shared=shared)
         )
         for unit in body:

@@ -318,7 +318,7 @@ def test_thousands_of_lines_cost_seconds(line: str) -> None:
 
 
 def test_real_prompts_lose_tokens_and_nothing_else(eval_data: Path, exact: TokenCounter) -> None:
-    for line in (eval_data / "prompts" / "prompts.jsonl").read_text(encoding="utf-8").splitlines()[::3]:
+    for line in (eval_data / "prompts" / "prompts.jsonl").read_text(encoding="utf-8").splitlines()[::5]:
         row = json.loads(line)
         text = row["text"]
         result, steps = shortened(text, exact.count)
