@@ -157,8 +157,8 @@ class TraceDistiller:
 
     async def _material(self, runs: "Sequence[_Run]") -> str:
         share = self._material_tokens // len(runs)
-        told = [(run.report, await self._compress(run.told, run.report.task, share)) for run in runs]
-        return material_of(told)
+        told = [await self._compress(run.told, run.report.task, share) for run in runs]
+        return material_of([(run.report, short) for run, short in zip(runs, told, strict=True)])
 
     def _examined(self, workspace: str, drafts: Sequence[MemoryItem], seen: Sequence[NewTrace]) -> Examined:
         """The drafts after redaction and gate; one that cannot be kept at all is refused, and the others stay."""
@@ -219,6 +219,8 @@ def _begun(connection: Connection, workspace: str, trace_id: str, key: str) -> _
     done = traces.find_key(connection, workspace, _done(trace_id))
     if trace is None or answer is None or done is not None or answer.distillation == "client":
         return None
+    if not (told := told_run(trace.report)):
+        return None
     same = traces.same_task(connection, workspace, trace, limit=MOST_RUNS - 1)
     judged = judgements.of_traces(connection, workspace, [trace_id, *(other.id for other in same)])
     others = [(other, _ended(other.report, judged.get(other.id))) for other in same]
@@ -226,8 +228,12 @@ def _begun(connection: Connection, workspace: str, trace_id: str, key: str) -> _
         trace=trace,
         key=key,
         judgement=judged.get(trace_id),
-        told=told_run(trace.report),
-        others=tuple(_Run(other.id, ended, told_run(ended)) for other, ended in others if ended.outcome != "unknown"),
+        told=told,
+        others=tuple(
+            _Run(other.id, ended, run)
+            for other, ended in others
+            if ended.outcome != "unknown" and (run := told_run(ended))
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from reasoning_bank.learning.distil import distil, found_by
 from reasoning_bank.learning.gate import evidence_of
 from reasoning_bank.learning.intake import Examined, Intake
 from reasoning_bank.learning.judge import is_sure
+from reasoning_bank.learning.recall import own_steps
 from reasoning_bank.learning.request import distil_request
 from reasoning_bank.learning.work import DISTIL
 from reasoning_bank.records import (
@@ -37,7 +38,12 @@ LIBRARY = Source("library")
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One admitted `store_trace` call; `drafted` when the assistant sent memories of its own."""
+    """One admitted `store_trace` call.
+
+    Attributes:
+        drafted: the assistant sent memories of its own.
+        queued: a language model will look at it.
+    """
 
     workspace: str
     key: str
@@ -45,6 +51,7 @@ class _Call:
     source: Source
     judgement: Judgement | None
     drafted: bool
+    queued: bool
     examined: Examined
     body_hash: str
 
@@ -127,6 +134,8 @@ class TraceRecorder:
             source=self._intake.admit_source(workspace, source),
             judgement=judgement,
             drafted=own is not None,
+            # Where there is no run to look at, only the assistant can say more.
+            queued=self._asks_model and own is None and bool(own_steps(kept.trajectory)),
             examined=self._intake.examine(workspace, items, evidence_of([kept]), force=force),
             body_hash=body_hash,
         )
@@ -156,9 +165,7 @@ class TraceRecorder:
         if call.judgement:
             judgements.put(connection, call.workspace, trace.id, call.judgement, now=now)
         stored = self._intake.keep(connection, call.workspace, trace.id, call.examined)
-        asks = not call.drafted and not self._asks_model
-        queued = not call.drafted and self._asks_model
-        if queued:
+        if call.queued:
             outbox.enqueue(connection, call.workspace, DISTIL, {"trace_id": trace.id, "key": call.key}, now=now)
         result = StoreResult(
             trace_id=trace.id,
@@ -166,8 +173,10 @@ class TraceRecorder:
             memories=(*stored, *(call.examined.told() if call.drafted else ())),
             distillation=_distillation(call, stored),
             idempotency_key=call.key,
-            distil_request=distil_request(_judged(call), idempotency_key=call.key) if asks else None,
-            queued=queued,
+            distil_request=distil_request(_judged(call), idempotency_key=call.key)
+            if not (call.drafted or call.queued)
+            else None,
+            queued=call.queued,
             judgement=call.judgement,
         )
         remember(connection, call.workspace, result)

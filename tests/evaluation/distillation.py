@@ -11,22 +11,36 @@ import asyncio
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio.to_thread
 from sqlalchemy import Connection
 
 from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.evaluation.metrics import Figures, Interval, differences, means, measure
 from reasoning_bank.evaluation.sets import Asked, EvaluationSet, read_set
+from reasoning_bank.learning.admission import Limits
+from reasoning_bank.learning.distilling import TraceDistiller
 from reasoning_bank.learning.gate import evidence_of, unsupported
+from reasoning_bank.learning.intake import Intake
 from reasoning_bank.learning.literals import generalised
+from reasoning_bank.learning.recall import RecentlyServed
+from reasoning_bank.learning.work import DISTIL
+from reasoning_bank.llm.budget import Budget
+from reasoning_bank.llm.budget import Limits as Spending
+from reasoning_bank.llm.model import LanguageModel
+from reasoning_bank.llm.routing import routes
+from reasoning_bank.llm.templates import templates
+from reasoning_bank.opening import clockwork
 from reasoning_bank.records import ImportedTrace, Memory, NewTrace, Query
 from reasoning_bank.settings import Settings, load_settings
 from reasoning_bank.storage import memories, rejections, traces
+from reasoning_bank.storage.outbox import OutboxRow
 from reasoning_bank.storage.rejections import Rejection
 from reasoning_bank.transfer.rows import read_row
+from tests.evaluation.extracting import ExtractingModel
 
 K = 10
 RAW = "raw "
@@ -71,10 +85,12 @@ class Distilled:
         return len(self.refusals) / max(1, self.kept + len(self.refusals))
 
 
-async def distilled(data: EvaluationSet, settings: Settings) -> Distilled:
+async def distilled(data: EvaluationSet, settings: Settings, *, scripted: bool = False) -> Distilled:
     """Store a set both ways in a fresh bank, and ask its questions of each."""
     async with ReasoningBank(settings) as bank:
-        reports = await _fill(bank, data)
+        reports, keys = await _fill(bank, data)
+        if scripted:
+            await _looked_at(bank, reports, keys)
         await bank.rooms.worker.drain(3_600)
         await bank.wait_until_searchable(timeout_s=3_600)
         raw = [await _ranked(bank, asked, RAW + asked.space) for asked in data.queries]
@@ -97,10 +113,11 @@ async def distilled(data: EvaluationSet, settings: Settings) -> Distilled:
     )
 
 
-async def _fill(bank: ReasoningBank, data: EvaluationSet) -> dict[str, NewTrace]:
-    """Store every row twice; the traces by id."""
+async def _fill(bank: ReasoningBank, data: EvaluationSet) -> tuple[dict[str, NewTrace], dict[str, tuple[str, str]]]:
+    """Store every row twice; the traces by id, and their workspaces and keys."""
     spaces = {item.id: item.space for item in data.items}
     reports: dict[str, NewTrace] = {}
+    keys: dict[str, tuple[str, str]] = {}
     for number, line in enumerate(data.rows.splitlines(), start=1):
         row = read_row(line, number=number)
         assert row.memory is not None
@@ -109,10 +126,11 @@ async def _fill(bank: ReasoningBank, data: EvaluationSet) -> dict[str, NewTrace]
         report = NewTrace(item.text, "success", item.content, external_id=item.external_id, time=item.time)
         result = await bank.store_trace(space, report)
         reports[result.trace_id] = report
+        keys[result.trace_id] = (space, result.idempotency_key)
         await bank.store_many(
             RAW + space, [ImportedTrace(NewTrace(item.text, external_id=item.external_id), (row.memory,))]
         )
-    return reports
+    return reports, keys
 
 
 async def _ranked(bank: ReasoningBank, asked: Asked, space: str, *, per_trace: int | None = None) -> Figures:
@@ -149,9 +167,39 @@ def shown(result: Distilled) -> str:
     return "\n".join(lines)
 
 
-def settings_for(directory: Path, *, backend: str, script: Path | None) -> Settings:
-    """A bank of its own, with a scripted model where there is a script."""
-    del script
+async def _looked_at(bank: ReasoningBank, reports: Mapping[str, NewTrace], keys: Mapping[str, tuple[str, str]]) -> None:
+    """Let a model that answers from the trace look at each, as the background would."""
+    database, limits = bank.rooms.database, bank.settings.limits
+    clock = clockwork()
+    intake = Intake(
+        redactor=bank.rooms.redactor,
+        limits=Limits(limits.task_bytes, limits.memory_bytes, limits.trajectory_bytes, limits.tags),
+        served=RecentlyServed(),
+        now=clock.now,
+        new_id=clock.new_id,
+    )
+    known = await anyio.to_thread.run_sync(templates)
+    model = LanguageModel(
+        routes({"extracting": ExtractingModel()}, fast="extracting:m"),
+        budget=Budget(database, limits=Spending(), now=clock.now),
+        templates=known,
+        cache=None,
+        clean=lambda text: text,
+    )
+
+    async def compress(text: str, question: str, most: int) -> str:
+        return (await bank.rooms.compressor.compress(text, query=question, max_tokens=most, ratio=1.0)).text
+
+    distiller = TraceDistiller(database, intake, model, compress=compress)
+    rows = [
+        OutboxRow(number, keys[trace_id][0], DISTIL, {"trace_id": trace_id, "key": keys[trace_id][1]}, 1, clock.now())
+        for number, trace_id in enumerate(reports)
+    ]
+    await distiller.handle(rows)
+
+
+def settings_for(directory: Path, *, backend: str) -> Settings:
+    """A bank of its own."""
     return load_settings(
         data_dir=directory,
         embeddings={"backend": backend},
@@ -173,8 +221,8 @@ def main(arguments: Sequence[str]) -> int:
     for name in options.sets or ["swebench", "webarena"]:
         data = read_set(name, options.directory / name)
         with tempfile.TemporaryDirectory() as directory:
-            settings = settings_for(Path(directory), backend="hashing" if options.hashing else "onnx", script=None)
-            result = asyncio.run(distilled(data, settings))
+            settings = settings_for(Path(directory), backend="hashing" if options.hashing else "onnx")
+            result = asyncio.run(distilled(data, settings, scripted=options.scripted))
         print(shown(result), flush=True)
         good = good and result.lost.value >= -0.03 and not result.unsupported
     return 0 if good else 1

@@ -98,6 +98,15 @@ async def test_one_trace_that_fails_does_not_hold_up_the_others(tmp_path: Path) 
         assert (await bank.answer(poison)).queued
 
 
+async def test_where_there_is_no_run_the_assistant_is_asked_instead(tmp_path: Path) -> None:
+    async with distilling_bank(tmp_path, lessons(LESSON)) as bank:
+        stored = await bank.store(TASK)
+        assert not stored.queued
+        assert stored.distil_request is not None
+        await bank.look()
+        assert bank.provider.requests == []
+
+
 async def test_what_somebody_has_rated_stays(tmp_path: Path) -> None:
     async with distilling_bank(tmp_path, lessons(LESSON)) as bank:
         stored = await bank.store(TASK, trajectory=DISK)
