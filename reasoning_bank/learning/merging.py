@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from reasoning_bank.learning.similarity import Lesson
 from reasoning_bank.learning.support import Support, support
 from reasoning_bank.learning.trusting import review
-from reasoning_bank.learning.work import EMBED, promise
+from reasoning_bank.learning.work import CONSOLIDATE, EMBED, promise
 from reasoning_bank.records import Counters, Memory, MemoryItem, Trust
 from reasoning_bank.storage import history, lineage, memories, standing, traces
 from reasoning_bank.storage.standing import lowest
@@ -97,7 +97,7 @@ def generalise(
     )
     if id_ not in memories.existing_ids(connection, workspace, [id_]):
         memories.insert(connection, [general], [analyse(item)])
-    _inherit(connection, general, [best, *others], now=now)
+    _inherit(connection, replace(general, content_hash=""), [best, *others], now=now)
     memories.supersede(connection, workspace, [each.id for each in found], id_, now)
     reason = f"{len(found)} memories advise the same in different situations"
     history.note(
@@ -145,7 +145,7 @@ def _rank(memory: Memory, known: Support) -> tuple[object, ...]:
 
 
 def _inherit(connection: Connection, survivor: Memory, others: Sequence[Memory], *, now: datetime) -> None:
-    workspace, item = survivor.workspace, survivor.item
+    workspace, item, before = survivor.workspace, survivor.item, survivor.content_hash
     trust = lowest([item.trust, *(each.item.trust for each in others)])
     tags: dict[str, str] = {}
     for tag in (tag for each in (survivor, *others) for tag in each.item.tags):
@@ -159,7 +159,10 @@ def _inherit(connection: Connection, survivor: Memory, others: Sequence[Memory],
     lineage.add_sources(connection, workspace, survivor.id, (own for each in others for own in sources[each.id]), now)
     for each in others:
         memories.add_counters(connection, workspace, survivor.id, each.counters)
-    promise(connection, workspace, EMBED, [survivor.id], now=now)
+    if changed.content_hash != before:
+        # While it has no vectors, what repeats it does not see it: so it looks around itself once it has.
+        promise(connection, workspace, EMBED, [survivor.id], now=now)
+        promise(connection, workspace, CONSOLIDATE, [survivor.id], now=now)
 
 
 def _general(best: Memory, found: Sequence[Memory]) -> MemoryItem:

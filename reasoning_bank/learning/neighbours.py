@@ -13,8 +13,9 @@ from reasoning_bank.learning.similarity import NEAR
 from reasoning_bank.storage import embeddings
 from reasoning_bank.storage.embeddings import StoredVector
 
-MOST: Final = 12
-"""Neighbours looked at closely: more repetitions than that are found when those are gone."""
+MOST: Final = 200
+"""Neighbours looked at closely: lessons that differ in a number alone come before those that are reworded, and a
+workspace may have many of them."""
 _AT_ONCE = 2_000
 
 FloatArray = NDArray[np.float32]

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks.machine import RESULTS, machine
+from tests.faults.consolidating import kill_while_consolidating
 from tests.faults.destroying import destroy_index
 from tests.faults.distilling import kill_while_distilling
 from tests.faults.killing import KillReport, kill_under_load
 from tests.faults.sharing import share
 
-PARTS = ("kill", "share", "destroy", "distil")
+PARTS = ("kill", "share", "destroy", "distil", "consolidate")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         "--traces", type=int, default=500, help="stored before the index is destroyed, two memories each"
     )
     parser.add_argument("--distil-kills", type=int, default=100, help="of a process that distils with a model")
+    parser.add_argument("--consolidate-kills", type=int, default=100, help="of a process that consolidates")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--backend", choices=["hashing", "onnx"], default="hashing")
     options = parser.parse_args(arguments)
@@ -53,6 +55,8 @@ def _run(part: str, directory: Path, options: argparse.Namespace, environment: d
         return kill_under_load(directory, kills=options.kills, seed=options.seed, chroma=True, environment=environment)
     if part == "distil":
         return kill_while_distilling(directory, kills=options.distil_kills, seed=options.seed)
+    if part == "consolidate":
+        return kill_while_consolidating(directory, kills=options.consolidate_kills, seed=options.seed)
     if part == "share":
         return share(
             directory,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.consolidating import kill_while_consolidating
 from tests.faults.destroying import destroy_index
 from tests.faults.distilling import kill_while_distilling
 from tests.faults.killing import kill_under_load
@@ -35,4 +36,9 @@ def test_a_destroyed_index_never_shows_in_an_answer_and_comes_back_alone(tmp_pat
 
 def test_what_a_model_distils_is_there_once_however_often_it_is_killed(tmp_path: Path) -> None:
     report = kill_while_distilling(tmp_path, kills=3, seed=7)
+    assert report.clean, report
+
+
+def test_a_process_killed_while_it_consolidates_leaves_no_half_merge_and_no_second_survivor(tmp_path: Path) -> None:
+    report = kill_while_consolidating(tmp_path, kills=3, seed=7)
     assert report.clean, report
