@@ -151,7 +151,9 @@ class ReasoningBank:
             InputError: something of it cannot be kept; the text names the field and what to send.
             StorageError: it was not kept.
         """
-        record = partial(self.rooms.recorder.record, drafts=memories, idempotency_key=idempotency_key, source=source)
+        record = partial(
+            self.rooms.learning.recorder.record, drafts=memories, idempotency_key=idempotency_key, source=source
+        )
         with self.monitor.measure("store_trace"):
             result = await _in_thread(record, named_workspace(workspace), trace)
         self.rooms.worker.wake()
@@ -177,7 +179,7 @@ class ReasoningBank:
         Raises:
             InputError: a text is empty, or cannot be kept; the text names the field and what to send.
         """
-        capture = partial(self.rooms.capturer.capture, context=context, force=force, source=source)
+        capture = partial(self.rooms.learning.capturer.capture, context=context, force=force, source=source)
         with self.monitor.measure("capture_knowledge"):
             captured = await _in_thread(capture, named_workspace(workspace), question, answer)
         self.rooms.worker.wake()
@@ -189,7 +191,9 @@ class ReasoningBank:
         A row that is there already is reported with the reason "already stored".
         """
         with self.monitor.measure("store_many"):
-            results = await _in_thread(self.rooms.importer.store, named_workspace(workspace), batch, identified)
+            results = await _in_thread(
+                self.rooms.learning.importer.store, named_workspace(workspace), batch, identified
+            )
         self.rooms.worker.wake()
         return results
 
@@ -220,14 +224,14 @@ class ReasoningBank:
     async def update_memory(self, workspace: str, id: str, changes: Mapping[str, JsonValue]) -> Memory:
         """Give a memory new words; raises NotFoundError or InputError."""
         with self.monitor.measure("update_memory"):
-            memory = await _in_thread(self.rooms.editor.update, workspace, id, changes)
+            memory = await _in_thread(self.rooms.learning.editor.update, workspace, id, changes)
         self.rooms.worker.wake()
         return memory
 
     async def forget_memory(self, workspace: str, id: str, *, undo: bool = False) -> Memory:
         """Hide a memory from every search, or bring it back; raises NotFoundError."""
         with self.monitor.measure("forget_memory"):
-            memory = await _in_thread(partial(self.rooms.editor.forget, undo=undo), workspace, id)
+            memory = await _in_thread(partial(self.rooms.learning.editor.forget, undo=undo), workspace, id)
         self.rooms.worker.wake()
         return memory
 
@@ -251,7 +255,7 @@ class ReasoningBank:
         for name in found.degraded:
             self.monitor.count(f"degraded.{name}")
         self._contributions.served(workspace, found)
-        self.rooms.served.note(workspace, [(each.memory.id, each.memory.item) for each in found.memories])
+        self.rooms.learning.served.note(workspace, [(each.memory.id, each.memory.item) for each in found.memories])
         ids = [retrieved.memory.id for retrieved in found.memories]
         self.rooms.usage.served(workspace, ids, task=query.task, now=self._clock.now())
         return found

@@ -31,6 +31,7 @@ CROSSINGS = {
     "llm/providers.py",
     "mcp/connection.py",
     "mcp/opening.py",
+    "opening/language.py",
     "opening/rooms.py",
     "storage/database.py",
     "vectors/chroma.py",

@@ -1,14 +1,17 @@
 """The embedding model, and the background work that uses it, from the settings."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final, cast
 
 from reasoning_bank.assets import MINILM, Assets, ProgressCallback
 from reasoning_bank.background.worker import Handler
-from reasoning_bank.embeddings.backends import EmbedderChoice, open_embedder
+from reasoning_bank.embeddings.backends import EmbedderChoice, open_embedder, reopen_embedder
 from reasoning_bank.embeddings.switch import ModelSwitch, RunningModel
 from reasoning_bank.errors import ModelUnavailableError
+from reasoning_bank.opening.clockwork import Clockwork
 from reasoning_bank.settings import Settings
+from reasoning_bank.storage.database import Database
 from reasoning_bank.storage.outbox import OutboxRow
 from reasoning_bank.vectors.indexer import Indexer
 
@@ -41,6 +44,14 @@ def configured_model(settings: Settings, assets: Assets) -> RunningModel:
     may_fetch = chosen.backend == "onnx" and settings.assets.allow_download
     embedder = open_embedder(embedder_choice(settings), assets)
     return RunningModel(embedder, batch_size=chosen.batch_size, obtain=obtain if may_fetch else None)
+
+
+def model_switch(
+    settings: Settings, database: Database, model: RunningModel, assets: Assets, clock: Clockwork, owner: str
+) -> ModelSwitch:
+    """What serves an older model while the configured one embeds the bank anew."""
+    reopen = partial(reopen_embedder, assets=assets, threads=settings.embeddings.threads)
+    return ModelSwitch(database, model, reopen=reopen, now=clock.now, owner=owner, poll_s=settings.background.poll_s)
 
 
 def embedding_handler(models: ModelSwitch, indexer: Indexer | None) -> Handler:

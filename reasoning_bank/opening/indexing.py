@@ -1,5 +1,6 @@
 """The vector index the settings name, and who keeps it current."""
 
+from contextlib import AsyncExitStack
 from typing import Final
 
 from reasoning_bank.errors import ConfigError
@@ -13,16 +14,25 @@ from reasoning_bank.vectors.indexer import Indexer
 VECTORS_NAME: Final = "vectors"
 
 
-def vector_indexer(settings: Settings, database: Database, index: ChromaDBAdapter, clock: Clockwork) -> Indexer:
-    """What keeps the index current: a task that runs as long as the bank is open."""
+def vector_index(
+    settings: Settings, database: Database, clock: Clockwork, stack: AsyncExitStack
+) -> tuple[ChromaDBAdapter | None, Indexer | None]:
+    """The index the settings name and what keeps it current, not opened; None twice where they want none."""
+    index = _configured_index(settings)
+    if index is None:
+        return None, None
+    stack.push_async_callback(index.close)
+    return index, _indexer(settings, database, index, clock)
+
+
+def _indexer(settings: Settings, database: Database, index: ChromaDBAdapter, clock: Clockwork) -> Indexer:
     # Exact search is faster for small workspaces, and an index nobody asks costs a second and 100 MB at each start:
     # under "auto" it is made when a workspace is half way to the size from which it will be asked.
     wanted_from = 1 if settings.vectors.search == "chroma" else max(1, settings.vectors.exact_limit // 2)
     return Indexer(database, index, now=clock.now, index_from=wanted_from, poll_s=settings.background.poll_s)
 
 
-def vector_index(settings: Settings) -> ChromaDBAdapter | None:
-    """The Chroma the settings name, not opened; None where they want none."""
+def _configured_index(settings: Settings) -> ChromaDBAdapter | None:
     chosen = settings.vectors
     if chosen.chroma_mode == "off" or chosen.search == "exact":
         return None

@@ -28,3 +28,9 @@ def redactor_of(settings: Settings, database: Database, salt: bytes) -> Callable
         return redactors[cast("Mode", own or settings.privacy.mode)]
 
     return of
+
+
+def outgoing(salt: bytes) -> Callable[[str], str]:
+    """What every text for a language model passes: whatever a workspace keeps, no secret leaves the machine."""
+    redactor = Redactor("redact", salt)
+    return lambda text: redactor.text(text).text

@@ -3,7 +3,7 @@
 import os
 import secrets
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -16,22 +16,17 @@ from reasoning_bank.background.tasks import Guarded
 from reasoning_bank.background.terms import keep_terms_current
 from reasoning_bank.background.worker import Handler, OutboxWorker
 from reasoning_bank.compression.threaded import ThreadedCompressor
-from reasoning_bank.embeddings.backends import reopen_embedder
 from reasoning_bank.embeddings.switch import ModelSwitch, RunningModel
-from reasoning_bank.learning.capture import KnowledgeCapturer
-from reasoning_bank.learning.editing import MemoryEditor
-from reasoning_bank.learning.importing import TraceImporter
-from reasoning_bank.learning.intake import Intake
-from reasoning_bank.learning.judge import judged_by_rules
-from reasoning_bank.learning.recall import RecentlyServed
-from reasoning_bank.learning.recording import TraceRecorder
 from reasoning_bank.learning.work import EMBED
+from reasoning_bank.llm.model import LanguageModel
 from reasoning_bank.opening.clockwork import Clockwork
-from reasoning_bank.opening.embedding import configured_model, embedding_handler
-from reasoning_bank.opening.indexing import vector_index, vector_indexer
-from reasoning_bank.opening.privacy import limits_of, redactor_of
+from reasoning_bank.opening.embedding import configured_model, embedding_handler, model_switch
+from reasoning_bank.opening.indexing import vector_index
+from reasoning_bank.opening.language import known_cases, language_model
+from reasoning_bank.opening.learning import Learning, learning
+from reasoning_bank.opening.privacy import outgoing, redactor_of
 from reasoning_bank.opening.searching import retrieval_caches, retriever_of
-from reasoning_bank.opening.texts import counting, prompt_compressor, token_counter
+from reasoning_bank.opening.texts import counting, threaded_compressor, token_counter
 from reasoning_bank.privacy.redaction import Redactor
 from reasoning_bank.retrieval.options import RetrievalCaches
 from reasoning_bank.retrieval.retriever import Retriever
@@ -57,11 +52,8 @@ class Rooms:
     models: ModelSwitch
     retriever: Retriever
     redactor: Callable[[str], Redactor]
-    recorder: TraceRecorder
-    importer: TraceImporter
-    capturer: KnowledgeCapturer
-    served: RecentlyServed
-    editor: MemoryEditor
+    learning: Learning
+    language: LanguageModel | None
     usage: UsageLog
     worker: OutboxWorker
     index: ChromaDBAdapter | None
@@ -102,22 +94,32 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
     assets = Assets(settings.assets_dir, hub_url=settings.assets.hub_url, allow_download=settings.assets.allow_download)
     owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     model = await stack.enter_async_context(configured_model(settings, assets))
-    reopen = partial(reopen_embedder, assets=assets, threads=settings.embeddings.threads)
-    models = await stack.enter_async_context(
-        ModelSwitch(database, model, reopen=reopen, now=clock.now, owner=owner, poll_s=settings.background.poll_s)
-    )
+    models = await stack.enter_async_context(model_switch(settings, database, model, assets, clock, owner))
     tokens = await anyio.to_thread.run_sync(token_counter, settings, assets)
     count_tokens = counting(tokens)
-    index = vector_index(settings)
-    indexer = vector_indexer(settings, database, index, clock) if index is not None else None
-    if index is not None:
-        stack.push_async_callback(index.close)
-    redactor, limits = redactor_of(settings, database, salt), limits_of(settings)
+    index, indexer = vector_index(settings, database, clock, stack)
+    redactor = redactor_of(settings, database, salt)
     caches = retrieval_caches(settings)
     retriever = retriever_of(settings, database, models, caches, count_tokens, index, clock)
-    served = RecentlyServed()
-    intake = Intake(redactor=redactor, limits=limits, served=served, now=clock.now, new_id=clock.new_id)
-    recorder = TraceRecorder(database, intake, judge=judged_by_rules)
+    compressor = threaded_compressor(settings, tokens, models)
+    cases = await known_cases(settings)
+    language = await language_model(settings, database, cases, clock, stack, clean=outgoing(salt))
+
+    def wake() -> None:  # the worker is made last: of the handlers that queue more work for it
+        worker.wake()
+
+    learns = learning(
+        settings,
+        database,
+        clock,
+        redactor=redactor,
+        known_cases=cases,
+        model=language,
+        compressor=compressor,
+        wake=wake,
+    )
+    handlers = {EMBED: embedding_handler(models, indexer), **learns.handlers}
+    worker = _worker(settings, database, handlers, clock, owner)
     rooms = Rooms(
         database=database,
         assets=assets,
@@ -125,22 +127,15 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         models=models,
         retriever=retriever,
         redactor=redactor,
-        recorder=recorder,
-        capturer=KnowledgeCapturer(database, recorder, intake),
-        importer=TraceImporter(database, redactor=redactor, limits=limits, now=clock.now),
-        served=served,
-        editor=MemoryEditor(database, redactor=redactor, limits=limits, now=clock.now),
+        learning=learns,
+        language=language,
         usage=UsageLog(database),
-        worker=_worker(settings, database, embedding_handler(models, indexer), clock, owner),
+        worker=worker,
         index=index,
         indexer=indexer,
         tokens=tokens,
         count_tokens=count_tokens,
-        compressor=ThreadedCompressor(
-            prompt_compressor(settings, tokens),
-            model=lambda: models.serving if settings.compression.meaning else None,
-            model_wait_s=settings.embeddings.query_wait_ms / 1000,
-        ),
+        compressor=compressor,
         caches=caches,
     )
     for task in rooms.tasks:
@@ -148,10 +143,12 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
     return rooms
 
 
-def _worker(settings: Settings, database: Database, embed: Handler, clock: Clockwork, owner: str) -> OutboxWorker:
+def _worker(
+    settings: Settings, database: Database, handlers: Mapping[str, Handler], clock: Clockwork, owner: str
+) -> OutboxWorker:
     return OutboxWorker(
         database,
-        {EMBED: embed},
+        handlers,
         now=clock.now,
         owner=owner,
         poll_s=settings.background.poll_s,

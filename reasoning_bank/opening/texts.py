@@ -7,6 +7,8 @@ from reasoning_bank.assets import Assets
 from reasoning_bank.cache.memory import MemoryCache
 from reasoning_bank.compression.compressor import PromptCompressor
 from reasoning_bank.compression.lingua import llmlingua
+from reasoning_bank.compression.threaded import ThreadedCompressor
+from reasoning_bank.embeddings.switch import ModelSwitch
 from reasoning_bank.errors import ConfigError, InputError
 from reasoning_bank.settings import Settings
 from reasoning_bank.text.tokens import TokenCounter, counter, estimate
@@ -30,6 +32,15 @@ def prompt_compressor(settings: Settings, tokens: TokenCounter) -> PromptCompres
         truncation_head_ratio=chosen.truncation_head_ratio,
         on_overflow=chosen.on_overflow,
         shorten=llmlingua(chosen.llmlingua_model) if chosen.backend == "llmlingua" else None,
+    )
+
+
+def threaded_compressor(settings: Settings, tokens: TokenCounter, models: ModelSwitch) -> ThreadedCompressor:
+    """The compressor for an event loop, comparing meanings with whatever model is serving."""
+    return ThreadedCompressor(
+        prompt_compressor(settings, tokens),
+        model=lambda: models.serving if settings.compression.meaning else None,
+        model_wait_s=settings.embeddings.query_wait_ms / 1000,
     )
 
 

@@ -6,13 +6,14 @@ environment (`REASONING_BANK_CACHE__MEMORIES_SIZE`) and are tables in TOML (`[ca
 """
 
 from reasoning_bank.settings.groups import Group, HttpSettings, RetrievalSettings, Settings
-from reasoning_bank.settings.language import LanguageModelSettings, ProviderSettings
+from reasoning_bank.settings.language import LanguageModelSettings, LearningSettings, ProviderSettings
 from reasoning_bank.settings.loading import default_config_file, load_settings, project_directory, setting_names
 
 __all__ = [
     "Group",
     "HttpSettings",
     "LanguageModelSettings",
+    "LearningSettings",
     "ProviderSettings",
     "RetrievalSettings",
     "Settings",

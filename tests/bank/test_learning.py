@@ -73,7 +73,7 @@ async def test_an_unreported_outcome_is_judged_and_the_memories_carry_it(bank: R
     ]
     stored = await bank.store_trace("w", NewTrace(TASK, trajectory=[dict(step) for step in run]))
     assert stored.judgement is not None
-    assert (stored.judgement.outcome, stored.judgement.by) == ("success", "rules/1")
+    assert (stored.judgement.outcome, stored.judgement.by) == ("success", "template:tests-passed-pytest")
     assert await judged(bank, "w", stored.trace_id) == stored.judgement
     (detail,) = await bank.get_memories("w", [stored.memories[0].id or ""])
     assert (detail.memory.item.outcome, detail.memory.item.made_by) == ("success", "rules/2")

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, update
 from reasoning_bank.background.terms import FACT, keep_terms_current
 from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.records import MemoryItem, NewTrace
-from reasoning_bank.settings import Settings
+from reasoning_bank.settings import LearningSettings, Settings
 from reasoning_bank.storage import Database, facts, memories, schema
 
 LESSONS = [
@@ -32,6 +32,8 @@ async def settled(database: Database) -> None:
 
 
 async def test_whoever_opens_the_bank_makes_outdated_terms_anew(settings: Settings) -> None:
+    # Lessons as alike as these would be brought together while the test looks at them.
+    settings = settings.model_copy(update={"learning": LearningSettings(consolidate=False)})
     async with ReasoningBank(settings) as bank:
         for number in range(10):
             await bank.store_trace("w", NewTrace(f"Rotate the keys of server {number}"), memories=LESSONS)
