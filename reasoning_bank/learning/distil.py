@@ -50,15 +50,9 @@ _APPROACH: Final = {
 }
 _NO_RUN: Final[tuple[JsonValue, ...]] = (None, "", "{}", "[]", {}, [])
 _PRECEDENTS: Final = {
-    "success": ("Solved before; the run was not reported.", "Reported as solved, so it can be done as asked; not how."),
-    "partial": (
-        "Partly solved before; the run was not reported.",
-        "Reported as solved in part; not which, and not how.",
-    ),
-    "failure": (
-        "Warning: failed before; the run was not reported.",
-        "Reported as failed; not why, and not what was tried.",
-    ),
+    "success": "Solved before, so it can be done as asked; the run was not reported.",
+    "partial": "Solved in part before; which part, and how, was not reported.",
+    "failure": "Warning: failed before; the run was not reported, so what stood in the way is not known.",
 }
 # Emphasis only at the edges of words: 2**3 is none.
 _MARKUP: Final = re.compile(
@@ -117,13 +111,12 @@ def task_title(task: str) -> str:
 
 
 def _precedent(report: NewTrace) -> MemoryItem:
-    description, content = _PRECEDENTS[report.outcome]
     guidance = "Find out what stood in the way before trying the same again."
     return MemoryItem(
         text=found_by("", "", report.task),
         title=task_title(report.task),
-        description=description,
-        content=content,
+        # No advice, so that it stands for its task alone and repeats no other's.
+        description=_PRECEDENTS[report.outcome],
         error_context=ErrorContext("unresolved", "not reported", guidance) if report.outcome == "failure" else None,
     )
 

@@ -2,7 +2,7 @@
 
 Each row of a set is stored as a trace: its text is the task, its content what happened. The bank distils it, by rules
 or with a scripted model that answers from the trace, and the questions of the set are asked of what it kept. A trace
-counts as found where one of its memories is; R@10 counts the first ten traces, "items" the first ten memories.
+counts as found where a memory that it taught is; R@10 counts the first ten traces, "items" the first ten memories.
 Beside it stands the bank that keeps the rows as they are.
 """
 
@@ -36,7 +36,7 @@ from reasoning_bank.llm.templates import templates
 from reasoning_bank.opening import clockwork
 from reasoning_bank.records import ImportedTrace, Memory, NewTrace, Query
 from reasoning_bank.settings import Settings, load_settings
-from reasoning_bank.storage import memories, rejections, traces
+from reasoning_bank.storage import lineage, memories, rejections, traces
 from reasoning_bank.storage.outbox import OutboxRow
 from reasoning_bank.storage.rejections import Rejection
 from reasoning_bank.transfer.rows import read_row
@@ -97,6 +97,7 @@ async def distilled(data: EvaluationSet, settings: Settings, *, scripted: bool =
         found = [await _ranked(bank, asked, asked.space, per_trace=1) for asked in data.queries]
         items = [await _ranked(bank, asked, asked.space) for asked in data.queries]
         kept, refused = await bank.rooms.database.read(lambda connection: _kept(connection, data.spaces))
+        taught = await bank.rooms.database.read(lambda connection: _teaching(connection, kept))
     told = {key: evidence_of([report]) for key, report in reports.items()}
     return Distilled(
         name=data.name,
@@ -105,7 +106,7 @@ async def distilled(data: EvaluationSet, settings: Settings, *, scripted: bool =
         found_items=items,
         raw=raw,
         kept=len(kept),
-        without=len(reports) - len({memory.trace_id for memory in kept}),
+        without=len(reports) - len(taught),
         refusals=refused,
         unsupported=[str(said) for memory in kept if (said := unsupported(memory.item, told[memory.trace_id]))],
         own_titles=sum(generalised(memory.item.title) != memory.item.title for memory in kept) / max(1, len(kept)),
@@ -135,10 +136,15 @@ async def _fill(bank: ReasoningBank, data: EvaluationSet) -> tuple[dict[str, New
 
 async def _ranked(bank: ReasoningBank, asked: Asked, space: str, *, per_trace: int | None = None) -> Figures:
     found = await bank.retrieve(space, Query(asked.text, k=K, min_score=0, per_trace=per_trace, token_budget=0))
-    ids = [memory.memory.trace_id for memory in found.memories]
-    known = await bank.rooms.database.read(lambda connection: traces.by_ids(connection, space, ids))
-    ranked = [known[id_].report.external_id or "" for id_ in dict.fromkeys(ids)]
-    return measure(ranked, asked.relevant)
+    ids = [memory.memory.id for memory in found.memories]
+
+    def read(connection: Connection) -> list[str]:
+        taught = lineage.sources(connection, space, ids)
+        sources = dict.fromkeys(source for id_ in ids for source in taught[id_])
+        known = traces.by_ids(connection, space, sources)
+        return [known[id_].report.external_id or "" for id_ in sources]
+
+    return measure(await bank.rooms.database.read(read), asked.relevant)
 
 
 def _kept(connection: Connection, spaces: Sequence[str]) -> tuple[list[Memory], list[Rejection]]:
@@ -149,6 +155,14 @@ def _kept(connection: Connection, spaces: Sequence[str]) -> tuple[list[Memory], 
         kept += [row.memory for row in page]
         refused += [row.rejection for row in rejections.latest(connection, space, limit=100_000)]
     return kept, refused
+
+
+def _teaching(connection: Connection, kept: Sequence[Memory]) -> set[str]:
+    by_space: dict[str, list[str]] = {}
+    for memory in kept:
+        by_space.setdefault(memory.workspace, []).append(memory.id)
+    taught = (lineage.sources(connection, space, ids) for space, ids in by_space.items())
+    return {source for each in taught for sources in each.values() for source in sources}
 
 
 def shown(result: Distilled) -> str:
