@@ -1,12 +1,16 @@
 """What the bank learns from a trace, and what it refuses, keeps apart or judges by itself."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from sqlalchemy import Connection
 
 from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.records import Judgement, MemoryItem, NewTrace, Query, Source
-from reasoning_bank.storage import judgements, rejections
+from reasoning_bank.settings import LanguageModelSettings, Settings
+from reasoning_bank.storage import judgements, outbox, rejections
 
 TASK = "Make the nightly export finish before the office opens"
 RUN = "Exporting took six hours because each row opened its own connection; one connection for all rows fixed it."
@@ -92,3 +96,51 @@ async def test_a_trace_says_by_what_way_it_came(bank: ReasoningBank) -> None:
     assert (await bank.get_trace("w", stored.trace_id)).source == source
     plain = await bank.store_trace("w", NewTrace(f"{TASK}, again", "success", RUN))
     assert (await bank.get_trace("w", plain.trace_id)).source == Source("library")
+
+
+@pytest.fixture
+def scripted(settings: Settings, tmp_path: Path) -> Settings:
+    """A bank whose model replays two lessons for each trace."""
+    title = {"title": "Reuse one connection", "description": "When an export connects per row.", "error_context": None}
+    lesson = {**title, "content": "Open one connection for all rows, because each row opened its own connection."}
+    script = tmp_path / "script.jsonl"
+    script.write_text(json.dumps({"purpose": "distil", "json": {"memories": [lesson]}}) + "\n", encoding="utf-8")
+    provider = {"kind": "scripted", "script": script}
+    return settings.model_copy(
+        update={"llm": LanguageModelSettings.model_validate({"model": "s:m", "providers": {"s": provider}})}
+    )
+
+
+async def test_a_caller_may_wait_for_what_a_model_makes_of_a_trace(scripted: Settings) -> None:
+    async with ReasoningBank(scripted) as bank:
+        stored = await bank.store_trace("w", NewTrace(TASK, "success", RUN), wait_s=60)
+        assert (stored.distillation, stored.queued, stored.replayed) == ("llm", False, False)
+        (memory,) = [each.memory for each in (await bank.retrieve("w", Query(TASK, k=5, min_score=0))).memories]
+        assert (memory.id, memory.item.made_by) == (stored.memories[0].id, "llm:m distil_success/1")
+        again = await bank.store_trace("w", NewTrace(TASK, "success", RUN))
+        assert again == replace(stored, replayed=True)
+
+
+async def test_nobody_waits_who_does_not_ask_to(scripted: Settings) -> None:
+    async with ReasoningBank(scripted) as bank:
+        stored = await bank.store_trace("w", NewTrace(TASK, "success", RUN))
+        assert stored.queued
+        assert stored.distil_request is None
+
+
+async def test_work_a_model_failed_at_is_seen_and_tried_again_on_request(scripted: Settings, tmp_path: Path) -> None:
+    (tmp_path / "script.jsonl").rename(tmp_path / "well.jsonl")
+    (tmp_path / "script.jsonl").write_text('{"error": "ill", "status": 400}\n', encoding="utf-8")
+    impatient = scripted.model_copy(update={"background": scripted.background.model_copy(update={"max_attempts": 1})})
+    async with ReasoningBank(impatient) as bank:
+        stored = await bank.store_trace("w", NewTrace(TASK, "success", RUN))
+        assert await bank.rooms.worker.drain(60)
+        (dead,) = await bank.rooms.database.read(outbox.dead)
+        assert (dead.kind, dead.workspace) == ("distil", "w")
+        assert "ill" in dead.last_error
+    (tmp_path / "well.jsonl").replace(tmp_path / "script.jsonl")
+    async with ReasoningBank(impatient) as bank:
+        assert await bank.upkeep.retry_given_up() == 1
+        assert await bank.rooms.worker.drain(60)
+        done = await bank.store_trace("w", NewTrace(TASK, "success", RUN))
+        assert (done.trace_id, done.distillation, done.replayed) == (stored.trace_id, "llm", True)
