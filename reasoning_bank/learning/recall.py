@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
+from reasoning_bank.learning.similarity import Lesson, opposed
 from reasoning_bank.learning.step import Step
 from reasoning_bank.learning.steps import read_steps
 from reasoning_bank.records import JsonValue, MemoryItem
@@ -32,6 +33,7 @@ def own_steps(trajectory: JsonValue) -> list[Step]:
 class _Served:
     id: str
     runs: frozenset[str]
+    lesson: Lesson
 
 
 class RecentlyServed:
@@ -43,18 +45,29 @@ class RecentlyServed:
 
     def note(self, workspace: str, served: Sequence[tuple[str, MemoryItem]]) -> None:
         """Remember memories, by id, that were just served."""
-        new = [_Served(id_, _runs(f"{item.description}\n{item.content}")) for id_, item in served]
+        new = [_Served(id_, _runs(f"{item.description}\n{item.content}"), Lesson(item)) for id_, item in served]
         with self._lock:
             self._served.setdefault(workspace, deque(maxlen=_REMEMBERED)).extend(each for each in new if each.runs)
 
     def echoed(self, workspace: str, item: MemoryItem) -> str | None:
-        """Return the id of the served memory that the item only repeats, or None."""
+        """Return the id of the served memory that the item only repeats, or None.
+
+        What says the opposite of a memory in its words is no echo of it: somebody found it wrong.
+        """
         runs = _runs(f"{item.description}\n{item.content}")
         with self._lock:
             served = list(self._served.get(workspace, ()))
         if not runs:
             return None
-        return next((each.id for each in reversed(served) if len(runs & each.runs) >= ECHO_SHARE * len(runs)), None)
+        lesson = Lesson(item)
+        return next(
+            (
+                each.id
+                for each in reversed(served)
+                if len(runs & each.runs) >= ECHO_SHARE * len(runs) and not opposed(lesson, each.lesson)
+            ),
+            None,
+        )
 
 
 def _runs(text: str) -> frozenset[str]:

@@ -167,15 +167,16 @@ def compared(one: Lesson, other: Lesson, cosine: float) -> Compared:
     """
     if cosine < NEAR:
         return Compared("different", "about other matters")
-    if clash := _clash(one, other):
-        return Compared("opposite", clash)
-    differing = _differing(one, other)
-    against = None if differing and _each_has_its_own(one, other) else _against(one, other)
-    if against:
+    if against := opposed(one, other):
         return Compared("opposite", against)
-    if doubt := differing or _doubt(one, other, cosine):
+    if doubt := _differing(one, other) or _doubt(one, other, cosine):
         return Compared("different", doubt)
     return Compared("same", f"the same in {'the same' if _share(one, other) >= REPEATED else 'other'} words")
+
+
+def opposed(one: Lesson, other: Lesson) -> str | None:
+    """Why two lessons about the same matter contradict each other, or None where they do not."""
+    return _clash(one, other) or (None if _each_has_its_own(one, other) else _against(one, other))
 
 
 def _clash(one: Lesson, other: Lesson) -> str | None:
