@@ -114,6 +114,7 @@ def full_memory(memory: Memory) -> dict[str, JsonValue]:
         "provenance": {
             **provenance(memory).model_dump(),
             "actor": _shown(item.actor),
+            "made_by": item.made_by,
             "trace_id": memory.trace_id,
             "created_at": memory.created_at.isoformat(),
             "updated_at": memory.updated_at.isoformat(),
@@ -121,6 +122,7 @@ def full_memory(memory: Memory) -> dict[str, JsonValue]:
         "valid_from": item.valid_from.isoformat() if item.valid_from else None,
         "valid_to": item.valid_to.isoformat() if item.valid_to else None,
         "superseded_by": memory.superseded_by,
+        "quarantined_for": _shown(memory.quarantined_for),
         "deleted_at": memory.deleted_at.isoformat() if memory.deleted_at else None,
     }
 

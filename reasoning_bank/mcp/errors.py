@@ -12,6 +12,7 @@ from mcp.types import INTERNAL_ERROR, INVALID_PARAMS
 
 from reasoning_bank.errors import (
     AssetError,
+    BudgetSpentError,
     BusyError,
     ConfigError,
     InputError,
@@ -36,7 +37,7 @@ def explain(error: ReasoningBankError) -> str:
 
 def _explain(error: ReasoningBankError) -> str:
     match error:
-        case InputError() | PermissionDeniedError():
+        case InputError() | PermissionDeniedError() | BudgetSpentError():
             return str(error)
         case BusyError():
             return f"Busy: {error}. Try again in {error.retry_after_s:g} s."

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from mcp import MCPError
 from mcp.server.mcpserver import Context
@@ -20,12 +20,16 @@ from reasoning_bank.mcp.arguments import Answer, Arguments, Schema, explain_argu
 from reasoning_bank.mcp.auth import Access, Caller, current_caller
 from reasoning_bank.mcp.errors import as_tool_error
 from reasoning_bank.mcp.opening import BankOpening
+from reasoning_bank.records import Source
 from reasoning_bank.settings import Settings
+from reasoning_bank.text.sanity import strip_invisible
 
 if TYPE_CHECKING:
     from reasoning_bank.bank import ReasoningBank
 
 logger = logging.getLogger(__name__)
+
+_CLIENT_CHARACTERS = 100
 
 A = TypeVar("A", bound=Arguments)
 R = TypeVar("R", bound=Answer)
@@ -33,12 +37,23 @@ R = TypeVar("R", bound=Answer)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a tool: the open bank, the settings, who is calling, and how to tell them the share done (0..1)."""
+    """One call of a tool.
+
+    Attributes:
+        caller: what the token allows, or whoever may reach this process without one.
+        client: name and version of the program that calls, as it introduced itself: nothing is decided by it.
+        report: tells the caller the share done (0..1).
+    """
 
     bank: "ReasoningBank"
     settings: Settings
     caller: Caller
+    client: str | None
     report: Callable[[float], Coroutine[Any, Any, object]]
+
+    def source(self, kind: Literal["mcp", "capture"] = "mcp") -> Source:
+        """The way by which what is stored came."""
+        return Source(kind, self.client, self.caller.actor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +103,8 @@ class BankTool(Tool):
             bank = await cast("BankOpening", self.opening).bank()
             with bank.monitor.measure(f"tool.{spec.name}"):
                 report = partial(context.report_progress, total=1.0)
-                answer, text = await spec.run(Call(bank, self.bank_settings, caller, report), checked)
+                call = Call(bank, self.bank_settings, caller, _client(context), report)
+                answer, text = await spec.run(call, checked)
         except ReasoningBankError as error:
             logger.info("%s refused: %s", spec.name, type(error).__name__)
             raise as_tool_error(error) from error
@@ -101,6 +117,14 @@ class BankTool(Tool):
         return CallToolResult(
             content=[TextContent(type="text", text=text)], structured_content=answer.model_dump(mode="json")
         )
+
+
+def _client(context: Context[Any, Any]) -> str | None:
+    params = context.session.client_params
+    if params is None:
+        return None
+    told = f"{params.client_info.name}/{params.client_info.version}"
+    return strip_invisible(told)[:_CLIENT_CHARACTERS] or None
 
 
 def build_tool(spec: ToolSpec[Any, Any], opening: BankOpening, settings: Settings) -> BankTool:

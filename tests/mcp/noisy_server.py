@@ -14,11 +14,12 @@ from collections.abc import Sequence
 import anyio
 import anyio.to_thread
 
+from reasoning_bank.learning.recording import LIBRARY
 from reasoning_bank.mcp.http import HttpServer, build_application, endpoint_url, listen
 from reasoning_bank.mcp.server import build_server
 from reasoning_bank.mcp.stdio import serve_stdio
 from reasoning_bank.mcp.stopping import exit_now
-from reasoning_bank.records import MemoryItem, NewTrace, Query, Retrieval, StoreResult
+from reasoning_bank.records import MemoryItem, NewTrace, Query, Retrieval, Source, StoreResult
 from reasoning_bank.settings import load_settings
 from tests.mcp.standin import StandInBank
 
@@ -58,10 +59,13 @@ class NoisyBank(StandInBank):
         *,
         memories: Sequence[MemoryItem] | None = None,
         idempotency_key: str | None = None,
+        source: Source = LIBRARY,
     ) -> StoreResult:
         if trace.task == "crash":
             raise RuntimeError("a bug")
-        return await super().store_trace(workspace, trace, memories=memories, idempotency_key=idempotency_key)
+        return await super().store_trace(
+            workspace, trace, memories=memories, idempotency_key=idempotency_key, source=source
+        )
 
 
 def over_http() -> None:

@@ -10,6 +10,7 @@ import anyio
 
 from reasoning_bank.compression.results import Compression
 from reasoning_bank.errors import InputError, NotFoundError, ReasoningBankError
+from reasoning_bank.learning.recording import LIBRARY
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.records import (
     Counters,
@@ -20,6 +21,7 @@ from reasoning_bank.records import (
     Query,
     Retrieval,
     RetrievedMemory,
+    Source,
     StoredMemory,
     StoreResult,
     Trace,
@@ -108,11 +110,12 @@ class StandInBank:
         *,
         memories: Sequence[MemoryItem] | None = None,
         idempotency_key: str | None = None,
+        source: Source = LIBRARY,
     ) -> StoreResult:
         await self._reached()
         stored = [self.add(replace(item, text=trace.task), workspace=workspace) for item in memories or ()]
         id = f"t{len(self.traces) + 1}"
-        self.traces[workspace, id] = Trace(id, workspace, trace, LONG_AGO, "hash")
+        self.traces[workspace, id] = Trace(id, workspace, trace, LONG_AGO, "hash", source)
         return StoreResult(
             trace_id=id,
             memories=tuple(StoredMemory(memory.id, "created", memory.item.title) for memory in stored),

@@ -46,6 +46,7 @@ def counting(settings: Settings, assets_dir: Path) -> MCPServer[Any]:
         durability="process",
         embeddings={"backend": "hashing"},
         vectors={"chroma_mode": "off"},
+        learning={"consolidate": False},  # three lessons as alike as these would be brought together
     )
     return build_server(open_configured_bank(counted), counted)
 

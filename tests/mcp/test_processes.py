@@ -205,7 +205,7 @@ async def test_a_real_token_opens_its_workspace_only(environment: dict[str, str]
     [
         (["--host", "0.0.0.0"], {}, "token create"),
         ([], {"REASONING_BANK_HTTP__AUTH": "required"}, "token create"),
-        (["--host", "203.0.113.1"], {}, "choose another `http.port`"),
+        (["--host", "203.0.113.1"], {}, "or choose another port (--port, `http.port`;"),
     ],
 )
 def test_a_server_that_could_not_be_used_safely_does_not_start(

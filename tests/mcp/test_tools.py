@@ -5,8 +5,12 @@ from typing import Any
 import pytest
 from mcp import Client, MCPError
 from mcp.server import MCPServer
+from mcp.types import Implementation
 
+from reasoning_bank import ReasoningBank
 from reasoning_bank.mcp.auth import bind_caller
+from reasoning_bank.records import Source
+from reasoning_bank.settings import Settings
 from tests.mcp.speaking import LESSON, TASK, answer, refused, stored, text_of
 
 MEMORY_KEYS = {"id", "external_id", "title", "description", "score", "outcome", "warning", "provenance"}
@@ -186,6 +190,7 @@ async def test_a_memory_is_read_in_full_with_its_trace(client: Client) -> None:
     assert memory["genealogy"] == {
         "id": memory_id, "trace_id": memory["trace"]["id"],
         "parents": [], "children": [], "supersedes": [], "superseded_by": None,
+        "sources": [memory["trace"]["id"]], "ancestry": [], "stage": 0, "contradicts": [],
     }  # fmt: skip
 
 
@@ -257,3 +262,32 @@ async def test_a_lone_surrogate_is_refused_with_its_field(server: MCPServer[Any]
     bind_caller("default", None)
     with pytest.raises(Exception, match="`task` holds half of a UTF-16 pair"):
         await server.call_tool("retrieve_memory", {"task": "\ud800"})
+
+
+async def test_an_outcome_that_was_not_told_is_judged_and_said(client: Client) -> None:
+    run = [{"action": "pytest -q", "observation": "=== 12 passed in 0.31s ==="}]
+    told = await answer(client, "store_trace", task=TASK, trajectory=run)
+    assert str(told["judged"]).startswith("success: ")
+    assert (await answer(client, "store_trace", task=TASK, outcome="failure", trajectory=run))["judged"] is None
+
+
+async def test_knowledge_from_a_conversation_is_kept_or_refused_with_the_reason(client: Client) -> None:
+    asked: dict[str, Any] = {
+        "question": "Why does the nightly export time out?",
+        "answer": "The replica closes connections after 600 seconds, so exports over 2 million rows must be paged.",
+    }
+    kept = await answer(client, "capture_knowledge", **asked)
+    assert kept["stored"], kept
+    (memory,) = (await answer(client, "get_memory", ids=[kept["id"]]))["memories"]
+    assert "600 seconds" in memory["content"]
+    refused_one = await answer(client, "capture_knowledge", question="Thanks!", answer="You are welcome.")
+    assert (refused_one["stored"], refused_one["id"]) == (False, None)
+    assert ": " in refused_one["reason"]
+
+
+async def test_what_is_stored_names_the_program_that_sent_it(server: MCPServer[Any], settings: Settings) -> None:
+    async with Client(server, client_info=Implementation(name="an-editor", version="2.1")) as client:
+        told = await answer(client, "store_trace", task=TASK, outcome="success", memories=[LESSON])
+    async with ReasoningBank(settings) as bank:
+        trace = await bank.get_trace("default", told["trace_id"])
+    assert trace.source == Source("mcp", "an-editor/2.1", None)

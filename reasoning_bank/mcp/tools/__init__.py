@@ -3,6 +3,7 @@
 from typing import Any
 
 from reasoning_bank.mcp.tool import ToolSpec
+from reasoning_bank.mcp.tools.capture_knowledge import CAPTURE_KNOWLEDGE
 from reasoning_bank.mcp.tools.compress_prompt import COMPRESS_PROMPT
 from reasoning_bank.mcp.tools.forget_memory import FORGET_MEMORY
 from reasoning_bank.mcp.tools.get_memory import GET_MEMORY
@@ -12,4 +13,4 @@ from reasoning_bank.mcp.tools.store_trace import STORE_TRACE
 from reasoning_bank.mcp.tools.update_memory import UPDATE_MEMORY
 
 CORE: tuple[ToolSpec[Any, Any], ...] = (RETRIEVE_MEMORY, STORE_TRACE, RATE_MEMORY, GET_MEMORY, COMPRESS_PROMPT)
-FULL: tuple[ToolSpec[Any, Any], ...] = (*CORE, UPDATE_MEMORY, FORGET_MEMORY)
+FULL: tuple[ToolSpec[Any, Any], ...] = (*CORE, UPDATE_MEMORY, FORGET_MEMORY, CAPTURE_KNOWLEDGE)

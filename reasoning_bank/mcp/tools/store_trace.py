@@ -62,6 +62,7 @@ class StoreAnswer(Answer):
     trace_id: str
     memories: list[Stored]
     distillation: str
+    judged: str | None
     idempotency_key: str
     replayed: bool
     distil_request: dict[str, Any] | None
@@ -80,14 +81,17 @@ async def store_trace(call: Call, arguments: StoreArguments) -> tuple[StoreAnswe
         metadata=arguments.metadata or {},
     )
     drafts = None if arguments.memories is None else [_item(draft, trace) for draft in arguments.memories]
-    result = await call.bank.store_trace(workspace, trace, memories=drafts, idempotency_key=arguments.idempotency_key)
+    result = await call.bank.store_trace(
+        workspace, trace, memories=drafts, idempotency_key=arguments.idempotency_key, source=call.source()
+    )
     answer = StoreAnswer(
         trace_id=result.trace_id,
         memories=[
             Stored(id=memory.id, title=memory.title, action=memory.action, reason=memory.reason)
             for memory in result.memories
         ],
-        distillation=result.distillation,
+        distillation="queued" if result.queued else result.distillation,
+        judged=None if result.judgement is None else f"{result.judgement.outcome}: {result.judgement.reason}",
         idempotency_key=result.idempotency_key,
         replayed=result.replayed,
         distil_request=None if result.distil_request is None else dict(result.distil_request),
@@ -116,6 +120,10 @@ def _item(draft: Draft, trace: NewTrace) -> MemoryItem:
 def _prose(result: StoreResult) -> str:
     lines = [f"{'Already stored as' if result.replayed else 'Stored trace'} {result.trace_id}."]
     lines += [_told(memory) for memory in result.memories]
+    if result.judgement is not None:
+        lines.append(f"Outcome judged as {result.judgement.outcome}: {result.judgement.reason}")
+    if result.queued:
+        lines.append("A language model will distil it in the background.")
     if result.distil_request is not None:
         lines.append(
             "To add better lessons, call store_trace again with the same arguments, idempotency_key="
