@@ -66,6 +66,7 @@ _NUMBER: Final = re.compile(r"\d+(?:[.,:]\d+)*")
 _LEAST_WORDS: Final = 5
 _NEW_SHARE: Final = 0.2
 _LEAST_PARTS: Final = 3
+_LEAST_RULES: Final = 2
 _COMMON_SHARE: Final = 0.34
 
 # Words that say that something went well or badly, but not what.
@@ -79,7 +80,8 @@ _EMPTY_WORDS: Final = frozenset(
         "fixed fix solved solve issue issues problem problems failed fail failure error errors correctly properly well "
         "everything all good great ok okay fine now result results final expected please thanks remember "
         "note important "
-        "always careful carefully more better best next time try again make sure should must will can could",
+        "always careful carefully more better best next time try again make sure should must will can could "
+        "do does did just very really now then so not no",
     )
 )
 _GLUE: Final = _EMPTY_WORDS | frozenset(
@@ -99,12 +101,14 @@ _ADVICE: Final = re.compile(
 )
 # Who did what, as a diary tells it: no advice hides in such a sentence.
 _REPORT: Final = re.compile(
-    r"^(?:and |then |so |finally,? |after that,? |later,? )?(?:i|we|he|she|they|it|there|this|that|everyone"
+    r"^(?:and |then |so |finally,? |after that,? |later,? )?(?:i|we|he|she|they|it"
     r"|the (?:user|customer|client|assistant|agent|model|team|conversation|session|meeting|task|run|answer|day|work"
-    r"|project|request|chat))\b[^.!?]{0,80}?\b(?:was|were|is|are|has|had|have|did|went|said|got|felt|made|took|gave"
+    r"|project|request|chat))\b[^.!?]{0,80}?\b(?:was|were|had|did|went|said|got|felt|made|took|gave"
     r"|told|\w{3,}ed)\b",
     re.IGNORECASE,
 )
+# What makes a part of a list a lesson of its own rather than a step: it says when, or for ever.
+_RULE: Final = re.compile(r"\b(?:always|never|when(?:ever)?|if|avoid|prefer|do not|don't|instead)\b", re.IGNORECASE)
 _CONCRETE: Final = re.compile(r"`|\d|\w_\w|\w\(\)|\w/\w|--\w|[{}=<>]|[a-z][A-Z]")
 _PART: Final = re.compile(r"^[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+", re.MULTILINE)
 
@@ -183,7 +187,7 @@ def _atomic(item: MemoryItem) -> Refusal | None:
     if item.origin == "rules":
         return None
     lead, *texts = _PART.split(item.content)
-    if sum(1 for text in texts if _ADVICE.search(text)) < _LEAST_PARTS:
+    if len(texts) < _LEAST_PARTS or sum(1 for text in texts if _RULE.search(text)) < _LEAST_RULES:
         return None
     parts = [set(_words(text)) - _GLUE for text in texts]
     topic = set(_words(f"{item.title} {item.description} {lead}")) - _GLUE

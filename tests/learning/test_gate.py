@@ -61,6 +61,51 @@ def test_honest_advice_is_never_taken_for_junk_or_an_instruction(content: str) -
     assert refusal(replace(GOOD, content=content), EVIDENCE) is None
 
 
+@pytest.mark.parametrize("thing", ["export", "login page", "search index", "invoice job", "mail template"])
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("I updated the {thing} as the user asked and they thanked me.", "not actionable"),
+        ("The user asked about the {thing} and I answered all of the questions.", "not actionable"),
+        ("We discussed the {thing} and everything went well in the end.", "not actionable"),
+        ("The session about the {thing} ended well and everybody was pleased.", "not actionable"),
+        ("Task completed successfully, the {thing} works fine now.", "no content"),
+        ("All problems with the {thing} were solved successfully.", "no content"),
+        ("Make the {thing} work for the office in Rome.", "echo of the task"),
+        ("The task: make the {thing} work for the office in Rome, please.", "echo of the task"),
+        (
+            "1. Never merge on Fridays\n2. Use a BOM for Excel\n3. Brew coffee at ninety degrees when guests come",
+            "not atomic",
+        ),
+        (
+            "- Use `pytest -x` to stop early\n- Always water plants early\n- When a {thing} is late, call a courier",
+            "not atomic",
+        ),
+    ],
+)
+def test_junk_about_anything_is_refused(thing: str, said: str, code: str) -> None:
+    task = f"Make the {thing} work for the office in Rome"
+    item = MemoryItem(text=task, title=f"About the {thing}", content=said.format(thing=thing))
+    refused = refusal(item, evidence_of([NewTrace(task, "success")]))
+    assert refused is not None
+    assert refused.code in {code, "no content"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "1. Stop the writers\n2. Take a dump\n3. Run pg_upgrade\n4. Start them again",
+        "- Open the settings page\n- Click the gear\n- Choose the second tab and press save",
+        "The user is allergic to nuts and prefers vegetarian recipes.",
+        "Caroline adopted a dog called Oliver in May.",
+        "The staging database listens on another port than production.",
+        "Rotate slowly, as the runbook says, and check twice.",
+    ],
+)
+def test_steps_of_one_way_and_facts_are_no_junk(content: str) -> None:
+    assert refusal(MemoryItem(text="t", title="Upgrade the database safely", content=content), EVIDENCE) is None
+
+
 def test_our_own_distillation_may_quote_only_what_the_trace_says() -> None:
     ours = replace(GOOD, origin="rules")
     assert refusal(ours, EVIDENCE) is None
