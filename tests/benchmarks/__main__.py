@@ -14,6 +14,7 @@ MODULES = {
             "isolation",
             "latency",
             "lossless",
+            "privacy",
             "pooling",
             "retrieval",
         )

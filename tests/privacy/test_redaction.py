@@ -26,6 +26,7 @@ SURROUNDINGS = (
     "中文{}，然后",
     "    {}   # from the console",
     "key%3D{}",
+    "It was about {}. Then it failed.",
 )
 
 
