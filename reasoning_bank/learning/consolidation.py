@@ -20,7 +20,7 @@ from reasoning_bank.learning import contradiction
 from reasoning_bank.learning.merging import GENERAL, Words, can_merge, generalise, merge, tasks_of
 from reasoning_bank.learning.neighbours import Neighbour, neighbours
 from reasoning_bank.learning.pruning import prune_some
-from reasoning_bank.learning.similarity import Lesson, compared
+from reasoning_bank.learning.similarity import compared, lesson_of
 from reasoning_bank.records import Memory, MemoryItem
 from reasoning_bank.storage import embeddings, memories
 from reasoning_bank.storage.database import Database
@@ -161,14 +161,14 @@ def decided(connection: Connection, workspace: str, id_: str, near: Sequence[Nei
     found = memories.by_ids(connection, workspace, [id_, *(each.id for each in near)])
     if not near or id_ not in found or not can_merge(found[id_]):
         return []
-    mine, lesson = found[id_], Lesson(found[id_].item)
+    mine, lesson = found[id_], lesson_of(found[id_].item)
     decisions: list[Decision] = []
     family: list[Memory] = []
     for each in near:
         other = found.get(each.id)
         if other is None or not can_merge(other):
             continue
-        relation = compared(lesson, Lesson(other.item), each.advice)
+        relation = compared(lesson, lesson_of(other.item), each.advice)
         if relation.relation == "same" and _belong_together(mine, other, each):
             decisions.append(_decision("merge", f"{relation.reason}, cosine {each.advice:.2f}", mine, other))
         elif relation.relation == "same" and other.item.trust == mine.item.trust:

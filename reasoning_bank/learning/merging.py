@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from reasoning_bank.learning.similarity import Lesson
+from reasoning_bank.learning.similarity import lesson_of
 from reasoning_bank.learning.support import Support, support
 from reasoning_bank.learning.trusting import review
 from reasoning_bank.learning.work import CONSOLIDATE, EMBED, promise
@@ -29,11 +29,12 @@ _TITLE_CHARS = 120
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words of a merged memory, as written by whoever merges."""
+    """The words of a merged memory, and who wrote them."""
 
     title: str
     description: str
     content: str
+    made_by: str
 
 
 def best_first(connection: Connection, found: Sequence[Memory]) -> list[Memory]:
@@ -188,7 +189,7 @@ def _general(best: Memory, found: Sequence[Memory]) -> MemoryItem:
 
 def _is_general(said: str, content: str) -> bool:
     """Whether a title or description names nothing that the advice itself does not name."""
-    own, whole = Lesson(MemoryItem(text=said)), Lesson(MemoryItem(text=content))
+    own, whole = lesson_of(MemoryItem(text=said)), lesson_of(MemoryItem(text=content))
     return bool(said) and own.names <= whole.names and own.numbers <= whole.numbers
 
 
@@ -201,7 +202,15 @@ def _first_sentence(content: str) -> str:
 def _with(item: MemoryItem, words: Words | None) -> MemoryItem:
     if words is None:
         return item
-    return replace(item, title=words.title, description=words.description, content=words.content)
+    made_by = item.made_by if item.made_by == GENERAL else words.made_by
+    return replace(
+        item,
+        title=words.title,
+        description=words.description,
+        content=words.content,
+        origin="llm",
+        made_by=made_by,
+    )
 
 
 def _found_by(connection: Connection, survivor: Memory, others: Sequence[Memory], words: Words | None) -> str:

@@ -17,7 +17,7 @@ from reasoning_bank.learning.step import Step
 from reasoning_bank.llm.exchange import Message, ModelRequest, Purpose
 from reasoning_bank.records import NewTrace
 
-PromptName = Literal["judge", "distil_success", "distil_failure", "contrast"]
+PromptName = Literal["judge", "distil_success", "distil_failure", "contrast", "merge"]
 
 MAX_LESSONS: Final = 3
 MAX_CONTRASTED: Final = 5
@@ -73,7 +73,7 @@ class Prompt:
 
     def request(self, material: str) -> ModelRequest:
         """Return the question about some runs, repeatable as far as the model is."""
-        purpose: Purpose = "judge" if self.name == "judge" else "distil"
+        purpose: Purpose = self.name if self.name in ("judge", "merge") else "distil"
         return ModelRequest(
             messages=(Message("system", self.text), Message("user", material)),
             max_tokens=ANSWER_TOKENS,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
-from reasoning_bank.learning.similarity import Lesson, opposed
+from reasoning_bank.learning.similarity import Lesson, lesson_of, opposed
 from reasoning_bank.learning.step import Step
 from reasoning_bank.learning.steps import read_steps
 from reasoning_bank.records import JsonValue, MemoryItem
@@ -45,7 +45,7 @@ class RecentlyServed:
 
     def note(self, workspace: str, served: Sequence[tuple[str, MemoryItem]]) -> None:
         """Remember memories, by id, that were just served."""
-        new = [_Served(id_, _runs(f"{item.description}\n{item.content}"), Lesson(item)) for id_, item in served]
+        new = [_Served(id_, _runs(f"{item.description}\n{item.content}"), lesson_of(item)) for id_, item in served]
         with self._lock:
             self._served.setdefault(workspace, deque(maxlen=_REMEMBERED)).extend(each for each in new if each.runs)
 
@@ -59,7 +59,7 @@ class RecentlyServed:
             served = list(self._served.get(workspace, ()))
         if not runs:
             return None
-        lesson = Lesson(item)
+        lesson = lesson_of(item)
         return next(
             (
                 each.id

@@ -8,7 +8,7 @@ The constants are calibrated on tests/learning/likeness.txt with the default mod
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final, Literal
 
 from reasoning_bank.records import MemoryItem
@@ -102,11 +102,16 @@ class Compared:
     reason: str
 
 
-class Lesson:
-    """What a memory advises, read once."""
+def lesson_of(item: MemoryItem) -> "Lesson":
+    """What an item advises; of the same words the same one, as lessons are compared again and again."""
+    return _known((item.content.strip() or item.text)[:_READ])
 
-    def __init__(self, item: MemoryItem) -> None:
-        self.text = (item.content.strip() or item.text)[:_READ]
+
+class Lesson:
+    """What a text advises, read once."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -172,6 +177,11 @@ def compared(one: Lesson, other: Lesson, cosine: float) -> Compared:
     if doubt := _differing(one, other) or _doubt(one, other, cosine):
         return Compared("different", doubt)
     return Compared("same", f"the same in {'the same' if _share(one, other) >= REPEATED else 'other'} words")
+
+
+@lru_cache(maxsize=2_000)
+def _known(text: str) -> Lesson:
+    return Lesson(text)
 
 
 def opposed(one: Lesson, other: Lesson) -> str | None:

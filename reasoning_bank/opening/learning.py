@@ -15,6 +15,7 @@ from reasoning_bank.learning.intake import Intake
 from reasoning_bank.learning.judge import judged_by_rules, known_outputs
 from reasoning_bank.learning.recall import RecentlyServed
 from reasoning_bank.learning.recording import TraceRecorder
+from reasoning_bank.learning.wording import merge_words
 from reasoning_bank.learning.work import CONSOLIDATE, DISTIL
 from reasoning_bank.llm.model import LanguageModel
 from reasoning_bank.llm.templates import Templates
@@ -73,7 +74,9 @@ def learning(  # noqa: PLR0913 -- the rooms that learning stands on
     recorder = TraceRecorder(database, intake, judge=judge, asks_model=model is not None)
     handlers: dict[str, Handler] = {}
     if consolidates:
-        consolidator = Consolidator(database, now=clock.now, prune_above=settings.learning.prune_above, woken=wake)
+        words = merge_words(model, intake, database) if model is not None else None
+        prune_above = settings.learning.prune_above
+        consolidator = Consolidator(database, now=clock.now, prune_above=prune_above, words=words, woken=wake)
         handlers[CONSOLIDATE] = consolidator.handler
     if model is not None:
         distiller = TraceDistiller(database, intake, model, compress=_shortened(compressor), new_work=wake)

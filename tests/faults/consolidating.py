@@ -172,7 +172,7 @@ async def _work(directory: Path, number: int) -> None:
         for count in range(100_000):
             for variant in range(VARIANTS):
                 print(await bank.store(f"{number}-{count}", variant), flush=True)
-                await anyio.sleep(0.005)
+                await anyio.sleep(0.02)
 
 
 async def _finish(directory: Path) -> None:

@@ -237,6 +237,7 @@ def test_other_words_are_another_version() -> None:
             "distil_success/1": "58424aaf4800",
             "distil_failure/1": "62140b88798e",
             "contrast/1": "08d7f1db1cb7",
+            "merge/1": "9348812df98f",
         }
     )
 

@@ -6,7 +6,6 @@ import pytest
 
 from reasoning_bank.embeddings.hashing import HashingEmbedder
 from reasoning_bank.learning.similarity import Compared, Lesson, compared
-from reasoning_bank.records import MemoryItem
 from tests.learning.likeness import Pair, labelled_pairs
 
 PAIRS = list(labelled_pairs())
@@ -14,7 +13,7 @@ EMBEDDER = HashingEmbedder()
 
 
 def lesson(text: str) -> Lesson:
-    return Lesson(MemoryItem(text="a task", content=text))
+    return Lesson(text)
 
 
 def relation(pair: Pair, cosine: float | None = None) -> Compared:
