@@ -68,7 +68,8 @@ def merge(
     survivor, *others = best_first(connection, found)
     equals = [each for each in others if (each.item.trust == "low") == (survivor.item.trust == "low")]
     if equals:
-        item = replace(_with(survivor.item, words), text=_found_by(connection, survivor, equals, words))
+        survivor = replace(survivor, item=_with(survivor.item, words))
+        item = replace(survivor.item, text=_found_by(connection, survivor, equals, words))
         _inherit(connection, replace(survivor, item=item), equals, now=now)
     memories.supersede(connection, workspace, [each.id for each in others], survivor.id, now)
     note = (None, survivor.id)
