@@ -78,7 +78,7 @@ def test_honest_advice_is_never_taken_for_junk_or_an_instruction(content: str) -
             "not atomic",
         ),
         (
-            "- Use `pytest -x` to stop early\n- Always water plants early\n- When a {thing} is late, call a courier",
+            "- Use `pytest -x` to stop early\n- Always water plants at noon\n- When a {thing} is late, call us",
             "not atomic",
         ),
     ],
