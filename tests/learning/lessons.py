@@ -36,6 +36,7 @@ class Lessons:
         *,
         task: str = "Make the nightly build pass again",
         outcome: Outcome = "success",
+        embed: bool = True,
         **item: object,
     ) -> str:
         """Stores a lesson with a trace of its own, a minute after the one before, and embeds it; its id."""
@@ -54,8 +55,13 @@ class Lessons:
             memories.insert(connection, [memory], [analyse(kept)])
 
         await self.database.write(write)
-        await self._bank.embed("w", memory.id)
+        if embed:
+            await self.embed(memory.id)
         return memory.id
+
+    async def embed(self, id_: str) -> None:
+        """Makes the vectors of a lesson."""
+        await self._bank.embed("w", id_)
 
     async def consolidate(self, *ids: str, prune_above: int = 0) -> int:
         """Lets the bank consolidate some memories; how many decisions took effect."""

@@ -2,11 +2,16 @@
 
 from dataclasses import replace
 
+import pytest
+
+from reasoning_bank.errors import BusyError
+from reasoning_bank.learning import consolidation
 from reasoning_bank.learning.consolidation import decided, resembling
 from reasoning_bank.learning.merging import GENERAL
 from reasoning_bank.learning.rating import rate
 from reasoning_bank.records import Counters
 from reasoning_bank.storage import feedback, history, lineage, memories
+from reasoning_bank.storage.outbox import OutboxRow
 from tests.learning.lessons import Lessons
 
 PIN = "Pin gcc to version 12 in the image: version 13 miscompiles the vector loop."
@@ -192,3 +197,20 @@ async def test_an_edit_between_deciding_and_doing_keeps_both(lessons: Lessons) -
     done = [await lessons.write(lambda c, d=each: consolidator.do(c, "w", d)) for each in decisions]
     assert done == [False]
     assert (await lessons.memory(two)).superseded_by is None
+
+
+async def test_what_has_no_vectors_yet_waits_and_is_not_forgotten(
+    lessons: Lessons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consolidation, "EMBEDDING_WAIT_S", 0.1)
+    one = await lessons.add(PIN)
+    two = await lessons.add(PIN_AGAIN, embed=False)
+    row = OutboxRow(1, "w", "consolidate", {"ids": [one, two]}, 1, lessons.now)
+    with pytest.raises(BusyError, match="no vectors yet"):
+        await lessons.consolidator().handler([row])
+    late = replace(row, created_at=lessons.now - consolidation.GIVES_UP_AFTER)
+    await lessons.consolidator().handler([late])
+    assert await lessons.live() == [one, two], "after a day it is left as it is"
+    await lessons.embed(two)
+    await lessons.consolidator().handler([row])
+    assert await lessons.live() == [one]
