@@ -359,9 +359,9 @@ class ReasoningBank:
         """Every workspace with what it holds."""
         return await self.rooms.database.read(reports.workspace_rows)
 
-    async def diagnose(self) -> list[Check]:
+    async def diagnose(self, *, ask_models: bool = False) -> list[Check]:
         """Every part of the bank looked at, with what to do where it is not well; see `reasoning-bank doctor`."""
-        return await diagnosis.diagnose(self.rooms, self.settings, now=self._clock.now())
+        return await diagnosis.diagnose(self.rooms, self.settings, now=self._clock.now(), ask_models=ask_models)
 
     async def wait_until_searchable(
         self, *, progress: Callable[[int, int], object] | None = None, timeout_s: float | None = None

@@ -3,7 +3,7 @@
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Literal
 import anyio.to_thread
 import psutil
 
+from reasoning_bank.errors import UpstreamError
+from reasoning_bank.llm.providers import try_connection
 from reasoning_bank.opening import Rooms
 from reasoning_bank.settings import Settings
 from reasoning_bank.storage import embeddings, integrity, outbox
@@ -32,8 +34,11 @@ class Check:
     advice: str | None = None
 
 
-async def diagnose(rooms: Rooms, settings: Settings, *, now: datetime) -> list[Check]:
+async def diagnose(rooms: Rooms, settings: Settings, *, now: datetime, ask_models: bool = False) -> list[Check]:
     """Look at every part of an open bank; changes nothing.
+
+    Args:
+        ask_models: send each language model a question of a few tokens, which may cost money.
 
     Raises:
         StorageError: the bank cannot even be read.
@@ -47,6 +52,7 @@ async def diagnose(rooms: Rooms, settings: Settings, *, now: datetime) -> list[C
         _index(rooms, settings),
         await _background(rooms, now),
         await anyio.to_thread.run_sync(_processes, path),
+        *[check async for check in _language_models(rooms, ask=ask_models)],
     ]
 
 
@@ -119,6 +125,24 @@ async def _background(rooms: Rooms, now: datetime) -> Check:
     return Check(
         "background work", "failure", f"{detail}; last error: {last[0].last_error}", "see the log of the server"
     )
+
+
+async def _language_models(rooms: Rooms, *, ask: bool) -> AsyncIterator[Check]:
+    if rooms.language is None:
+        yield Check("language model", "ok", "none: lessons are distilled by rules, or by the assistant")
+        return
+    for target in rooms.language.targets:
+        name = f"model {target.name}"
+        if not ask:
+            yield Check(name, "ok", "not asked (`doctor --llm` asks it a question of a few tokens)")
+            continue
+        try:
+            reply = await try_connection(target.client, model=target.model)
+        except UpstreamError as error:
+            yield Check(name, "failure", str(error), "check llm.model, its provider's base_url and api_key")
+        else:
+            tokens = reply.usage.input_uncached + reply.usage.input_cached + reply.usage.output
+            yield Check(name, "ok", f"{reply.model} answered, {tokens} tokens")
 
 
 def _processes(path: Path) -> Check:

@@ -12,7 +12,7 @@ from reasoning_bank.learning.work import EMBED
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.opening import Rooms
 from reasoning_bank.records import Genealogy, JsonValue, Memory, MemoryDetail, Strategy, Trace
-from reasoning_bank.storage import embeddings, lineage, memories, outbox, traces, workspaces
+from reasoning_bank.storage import embeddings, lineage, memories, outbox, rejections, traces, workspaces
 
 Kind = Literal["workspace", "tag", "domain", "memory", "trace"]
 Json = dict[str, JsonValue]
@@ -94,12 +94,15 @@ async def stats(rooms: Rooms, monitor: PerformanceMonitor, workspace: str, *, no
         "model": _model(rooms),
         "background": await _background(rooms, now),
         "index": _index(rooms),
+        "refused": cast("JsonValue", await rooms.database.read(lambda c: rejections.counts(c, workspace))),
+        "language": await _language(rooms, workspace),
         "caches": {
             each.name: cast("JsonValue", getattr(rooms.caches, each.name).get_statistics())
             for each in fields(rooms.caches)
         },
         "batches": _batches(rooms),
         "shared_searches": rooms.retriever.flight.shared,
+        "language_models": await _language_models(rooms),
         **performance(monitor),
     }
 
@@ -178,6 +181,19 @@ def _model(rooms: Rooms) -> Json:
         "serving": _model_id(rooms),
         "loaded_in_s": round(state.seconds, 3),
     }
+
+
+async def _language(rooms: Rooms, workspace: str) -> JsonValue:
+    """What a workspace asked of language models today; None where none is configured."""
+    return await rooms.language.model.statistics(workspace) if rooms.language else None
+
+
+async def _language_models(rooms: Rooms) -> JsonValue:
+    """What all workspaces asked today, and the connections of this process; None where none is configured."""
+    if rooms.language is None:
+        return None
+    pools = {name: cast("JsonValue", asdict(pool.statistics())) for name, pool in rooms.language.pools.items()}
+    return {**await rooms.language.model.statistics(), "connections": cast("JsonValue", pools)}
 
 
 def _batches(rooms: Rooms) -> JsonValue:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import anyio
 from sqlalchemy import Connection
 
-from reasoning_bank.errors import BusyError, ModelUnavailableError, StorageError, UpstreamError
+from reasoning_bank.errors import BusyError, ModelUnavailableError, ReasoningBankError, StorageError, UpstreamError
 from reasoning_bank.storage import Database, outbox
 from reasoning_bank.storage.outbox import OutboxRow
 
@@ -186,7 +186,9 @@ class OutboxWorker:
             await self._postpone(rows, str(error), wait_s)
             mine.postponed += len(rows)
         else:
-            logger.warning("Background work %s failed for %d rows", kind, len(rows), exc_info=error)
+            # What is raised on purpose says in words what happened; a bug needs its traceback.
+            bug = None if isinstance(error, ReasoningBankError) else error
+            logger.warning("Background work %s failed for %d rows: %s", kind, len(rows), error, exc_info=bug)
             mine.dead += await self._fail(rows, f"{type(error).__name__}: {error}")
             mine.failed += len(rows)
 

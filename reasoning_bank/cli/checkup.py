@@ -18,9 +18,10 @@ MARKS = {"ok": ("ok  ", "green"), "warning": ("note", "yellow"), "failure": ("FA
 @click.command("doctor")
 @click.option("--rebuild-index", is_flag=True, help="Build the vector index anew from the truth first.")
 @click.option("--retry", is_flag=True, help="Try background work again that was given up, first.")
+@click.option("--llm", "ask_models", is_flag=True, help="Ask each language model a question of a few tokens, too.")
 @json_option
 @settings_options
-def doctor_command(*, rebuild_index: bool, retry: bool, as_json: bool, load: LoadSettings) -> None:
+def doctor_command(*, rebuild_index: bool, retry: bool, ask_models: bool, as_json: bool, load: LoadSettings) -> None:
     """Check files, schema, index, model and queue, and say what to do.
 
     Ends with 1 when a check failed. Nothing is changed unless an option says so.
@@ -29,10 +30,11 @@ def doctor_command(*, rebuild_index: bool, retry: bool, as_json: bool, load: Loa
     Examples:
       reasoning-bank doctor
       reasoning-bank doctor --rebuild-index
+      reasoning-bank doctor --llm
     """
     from reasoning_bank.cli.output import print_json
 
-    checks = _checks(load(), rebuild_index=rebuild_index, retry=retry)
+    checks = _checks(load(), rebuild_index=rebuild_index, retry=retry, ask_models=ask_models)
     if as_json:
         print_json([{"name": c.name, "status": c.status, "detail": c.detail, "advice": c.advice} for c in checks])
     else:
@@ -41,7 +43,7 @@ def doctor_command(*, rebuild_index: bool, retry: bool, as_json: bool, load: Loa
         click.get_current_context().exit(1)
 
 
-def _checks(settings: "Settings", *, rebuild_index: bool, retry: bool) -> "list[Check]":
+def _checks(settings: "Settings", *, rebuild_index: bool, retry: bool, ask_models: bool) -> "list[Check]":
     from reasoning_bank.cli.opened import open_bank
     from reasoning_bank.diagnosis import Check
 
@@ -51,7 +53,7 @@ def _checks(settings: "Settings", *, rebuild_index: bool, retry: bool) -> "list[
                 click.echo(f"vector index: {bank.call(bank.bank.upkeep.rebuild_index)}", err=True)
             if retry:
                 bank.call(bank.bank.upkeep.retry_given_up)
-            checks = bank.call(bank.bank.diagnose)
+            checks = bank.call(bank.bank.diagnose, ask_models=ask_models)
     except StorageError as error:
         checks = [Check("bank", "failure", f"{settings.data_dir} cannot be opened", str(error))]
     return [_workspace(settings), *checks]

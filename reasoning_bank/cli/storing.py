@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from typing import TextIO, cast
 
 import click
@@ -31,13 +32,23 @@ DRAFT_KEYS = frozenset(("title", "description", "content", "tags", "domain", "di
 )
 @click.option("--tag", "tags", multiple=True, help="A tag; repeatable.")
 @click.option("--domain", help="The field the task belongs to.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Wait so long for the language model to distil it, where one is configured.",
+)
 @click.option("--key", help="Idempotency key: storing again with it changes nothing and returns the same ids.")
 @json_option
 @settings_options
 def store_command(task: str, *, workspace: str | None, as_json: bool, load: LoadSettings, **options: object) -> None:
     """Store what happened on a task, and what it teaches.
 
-    Without --memories the lessons are distilled by rules. TASK may be - to read it from standard input.
+    Without --memories the lessons are distilled by rules, and where a language model is configured (llm.model) by it,
+    in the background. Without --outcome it is judged from the trajectory. TASK may be - to read it from standard
+    input.
 
     \b
     Examples:
@@ -63,6 +74,7 @@ def store_command(task: str, *, workspace: str | None, as_json: bool, load: Load
             trace,
             memories=memories,
             idempotency_key=cast("str | None", options["key"]),
+            wait_s=cast("float", options["wait_s"]),
         )
     if as_json:
         print_json(_stored_json(result))
@@ -129,6 +141,8 @@ def _stored_json(result: StoreResult) -> JsonValue:
         ],
         "distillation": result.distillation,
         "idempotency_key": result.idempotency_key,
+        "queued": result.queued,
+        "judged": None if result.judgement is None else cast("JsonValue", asdict(result.judgement)),
         "replayed": result.replayed,
         "distil_request": None if result.distil_request is None else dict(result.distil_request),
     }
@@ -137,8 +151,46 @@ def _stored_json(result: StoreResult) -> JsonValue:
 def _print_stored(result: StoreResult) -> None:
     again = " (stored before: nothing changed)" if result.replayed else ""
     click.echo(f"trace {result.trace_id}{again}")
+    if result.judgement is not None:
+        click.echo(f"  judged as {result.judgement.outcome}: {result.judgement.reason}")
     for memory in result.memories:
         why = f": {memory.reason}" if memory.reason else ""
         click.echo(f"  {memory.action} {memory.id or ''} {memory.title}{why}")
-    if not result.memories:
+    if result.queued:
+        click.echo("  a language model will look at it in the background (--wait SECONDS waits for it)")
+    elif not result.memories:
         click.echo("  no memories: the trace says too little to learn from by rules; pass --memories")
+
+
+@click.command("capture")
+@click.argument("question")
+@click.argument("answer")
+@click.option("--context", default="", help="When it holds: the project, the version, the situation.")
+@click.option("--force", is_flag=True, help="Keep it whatever it seems worth.")
+@workspace_option
+@json_option
+@settings_options
+def capture_command(
+    question: str, answer: str, *, context: str, force: bool, workspace: str | None, as_json: bool, load: LoadSettings
+) -> None:
+    """Keep an answer from a conversation, if it is worth remembering.
+
+    Small talk, guesses and passing states are refused with the reason. ANSWER may be - to read it from standard input.
+
+    \b
+    Example:
+      reasoning-bank capture "Why did the export time out?" "The replica closes connections after 600 seconds: page it."
+    """
+    from reasoning_bank.cli.opened import open_bank
+    from reasoning_bank.cli.output import print_json
+
+    settings = load()
+    words = sys.stdin.read() if answer == "-" else answer
+    with open_bank(settings) as bank:
+        name = workspace_of(settings, workspace)
+        captured = bank.call(bank.bank.capture_knowledge, name, question, words, context=context, force=force)
+    if as_json:
+        print_json(cast("JsonValue", asdict(captured)))
+    else:
+        kept = f"kept as {captured.memory.id}" if captured.stored and captured.memory else "not kept"
+        click.echo(f"{kept}: {captured.reason}")

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 from pydantic import SecretStr
@@ -15,11 +16,14 @@ from reasoning_bank.llm.exchange import Provider, Purpose
 from reasoning_bank.llm.model import LanguageModel
 from reasoning_bank.llm.providers import ProviderChoice, open_provider
 from reasoning_bank.llm.response_cache import ResponseCache
-from reasoning_bank.llm.routing import Price, Routes, refuse_unpriced, routes
+from reasoning_bank.llm.routing import Price, Routes, Target, refuse_unpriced, routes
 from reasoning_bank.llm.templates import Templates, templates
 from reasoning_bank.opening.clockwork import Clockwork
 from reasoning_bank.settings import LanguageModelSettings, ProviderSettings, Settings
 from reasoning_bank.storage.database import Database
+
+if TYPE_CHECKING:
+    from reasoning_bank.llm.pool import APIConnectionPool
 
 ANSWERS_NAME: Final = "answers.sqlite3"
 _ANSWERS_BYTES: Final = 64 * 1024 * 1024
@@ -31,6 +35,21 @@ KNOWN_PROVIDERS: Final[Mapping[str, ProviderSettings]] = {
     "ollama": ProviderSettings(kind="chat_completions", base_url="http://127.0.0.1:11434/v1"),
 }
 """Servers that need no table of their own; one of the same name in the settings replaces it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """The language models of an open bank.
+
+    Attributes:
+        model: what all else asks.
+        targets: every model that may be asked, each once.
+        pools: the connections to each provider that is a server.
+    """
+
+    model: LanguageModel
+    targets: tuple[Target, ...]
+    pools: Mapping[str, "APIConnectionPool"]
 
 
 async def known_cases(settings: Settings) -> Templates:
@@ -52,8 +71,8 @@ async def language_model(
     stack: AsyncExitStack,
     *,
     clean: Callable[[str], str],
-) -> LanguageModel | None:
-    """What asks language models, or None where the settings name none; nothing is sent before the first question.
+) -> Language | None:
+    """The language models, or None where the settings name none; nothing is sent before the first question.
 
     Raises:
         ConfigError: a provider, model, price or script cannot be what it says.
@@ -61,7 +80,9 @@ async def language_model(
     chosen = settings.llm
     if chosen.model is None:
         return None
-    targets = await _routes(chosen, chosen.model, stack)
+    pools: dict[str, APIConnectionPool] = {}
+    targets = await _routes(chosen, chosen.model, stack, pools)
+    every = tuple({target.name: target for ordered in targets.values() for target in ordered}.values())
     limits = Limits(
         tokens=chosen.tokens_per_day,
         tokens_per_workspace=chosen.tokens_per_day_per_workspace,
@@ -69,8 +90,8 @@ async def language_model(
         dollars_per_workspace=chosen.dollars_per_day_per_workspace,
     )
     if limits.of_money:
-        refuse_unpriced(target for ordered in targets.values() for target in ordered)
-    return LanguageModel(
+        refuse_unpriced(every)
+    model = LanguageModel(
         targets,
         budget=Budget(database, limits=limits, now=clock.now),
         templates=known_cases,
@@ -78,9 +99,12 @@ async def language_model(
         clean=clean,
         timeout_s=chosen.timeout_s,
     )
+    return Language(model, every, pools)
 
 
-async def _routes(chosen: LanguageModelSettings, model: str, stack: AsyncExitStack) -> Routes:
+async def _routes(
+    chosen: LanguageModelSettings, model: str, stack: AsyncExitStack, pools: dict[str, "APIConnectionPool"]
+) -> Routes:
     names = [model, *filter(None, [chosen.strong_model]), *chosen.fallback_models, *chosen.purposes.values()]
     providers: dict[str, Provider] = {}
     for name in dict.fromkeys(name.partition(":")[0] for name in names):
@@ -90,6 +114,8 @@ async def _routes(chosen: LanguageModelSettings, model: str, stack: AsyncExitSta
         its_key = chosen.api_key if name == model.partition(":")[0] else None
         opened = await stack.enter_async_context(open_provider(_choice(chosen, table, table.api_key or its_key)))
         providers[name] = opened.provider
+        if opened.pool is not None:
+            pools[name] = opened.pool
     purposes: dict[Purpose, str] = dict(chosen.purposes)
     return routes(
         providers,

@@ -18,11 +18,10 @@ from reasoning_bank.background.worker import Handler, OutboxWorker
 from reasoning_bank.compression.threaded import ThreadedCompressor
 from reasoning_bank.embeddings.switch import ModelSwitch, RunningModel
 from reasoning_bank.learning.work import EMBED
-from reasoning_bank.llm.model import LanguageModel
 from reasoning_bank.opening.clockwork import Clockwork
 from reasoning_bank.opening.embedding import configured_model, embedding_handler, model_switch
 from reasoning_bank.opening.indexing import vector_index
-from reasoning_bank.opening.language import known_cases, language_model
+from reasoning_bank.opening.language import Language, known_cases, language_model
 from reasoning_bank.opening.learning import Learning, learning
 from reasoning_bank.opening.privacy import outgoing, redactor_of
 from reasoning_bank.opening.searching import retrieval_caches, retriever_of
@@ -53,7 +52,7 @@ class Rooms:
     retriever: Retriever
     redactor: Callable[[str], Redactor]
     learning: Learning
-    language: LanguageModel | None
+    language: Language | None
     usage: UsageLog
     worker: OutboxWorker
     index: ChromaDBAdapter | None
@@ -114,7 +113,7 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         clock,
         redactor=redactor,
         known_cases=cases,
-        model=language,
+        model=language.model if language else None,
         compressor=compressor,
         wake=wake,
     )
