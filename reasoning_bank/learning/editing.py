@@ -12,6 +12,7 @@ from reasoning_bank.learning.admission import Limits, admitted_item
 from reasoning_bank.learning.distil import found_by
 from reasoning_bank.learning.work import EMBED
 from reasoning_bank.privacy.redaction import Redactor
+from reasoning_bank.privacy.suspicion import suspected
 from reasoning_bank.records import ErrorContext, JsonValue, Memory, MemoryItem
 from reasoning_bank.storage import memories, outbox, traces
 from reasoning_bank.storage.database import Database
@@ -42,6 +43,8 @@ class MemoryEditor:
 
     def update(self, workspace: str, id_: str, changes: Mapping[str, JsonValue]) -> Memory:
         """The memory with new values of some of the `EDITABLE` fields; what is left out stays, None empties a field.
+
+        Words that speak to the reader instead of about a task put it into quarantine.
 
         Raises:
             NotFoundError: this workspace has no such memory.
@@ -83,6 +86,8 @@ class MemoryEditor:
 
     def _write(self, connection: Connection, memory: Memory, item: MemoryItem) -> Memory:
         now = self._now()
+        if reason := suspected(item):
+            item, memory = replace(item, trust="quarantined"), replace(memory, quarantined_for=reason)
         changed = replace(memory, item=item, updated_at=now, content_hash=content_hash(item))
         memories.update(connection, changed, analyse(item))
         if changed.content_hash != memory.content_hash:

@@ -10,11 +10,13 @@ from reasoning_bank.learning.admission import Limits, admitted_item, admitted_tr
 from reasoning_bank.learning.answers import digest, given
 from reasoning_bank.learning.work import EMBED, promise
 from reasoning_bank.privacy.redaction import Redactor
+from reasoning_bank.privacy.suspicion import suspected
 from reasoning_bank.records import (
     ImportedMemory,
     ImportedTrace,
     Links,
     Memory,
+    MemoryItem,
     Source,
     StoredMemory,
     StoreResult,
@@ -78,17 +80,22 @@ class TraceImporter:
 
         kept = tuple(
             replace(
-                memory,
-                item=admitted_item(memory.item, limits=self._limits, redactor=redactor),
+                _apart(memory, admitted_item(memory.item, limits=self._limits, redactor=redactor), redactor),
                 id=named(memory.id),
                 superseded_by=named(memory.superseded_by),
-                quarantined_for=memory.quarantined_for and redactor.text(memory.quarantined_for, "a reason").text,
                 links=_cleaned(memory.links, redactor),
             )
             for memory in trace.memories
         )
         report = admitted_trace(trace.report, limits=self._limits, redactor=redactor)
         return replace(trace, report=report, id=named(trace.id), memories=kept)
+
+
+def _apart(memory: ImportedMemory, item: MemoryItem, redactor: Redactor) -> ImportedMemory:
+    """The memory with its redacted item, in quarantine where it was before or speaks to its reader."""
+    before = memory.quarantined_for and redactor.text(memory.quarantined_for, "a reason").text
+    reason = before or suspected(item)
+    return replace(memory, item=replace(item, trust="quarantined") if reason else item, quarantined_for=reason)
 
 
 def _cleaned(links: Links, redactor: Redactor) -> Links:

@@ -18,7 +18,7 @@ from reasoning_bank.learning.recall import RecentlyServed
 from reasoning_bank.learning.work import CONSOLIDATE, EMBED, promise
 from reasoning_bank.privacy.doors import redact_record
 from reasoning_bank.privacy.redaction import Redactor
-from reasoning_bank.privacy.suspicion import suspicion
+from reasoning_bank.privacy.suspicion import suspected
 from reasoning_bank.records import Counters, Memory, MemoryItem, NewTrace, Source, StoredMemory
 from reasoning_bank.storage import memories, rejections
 from reasoning_bank.storage.rejections import Rejection
@@ -168,12 +168,9 @@ class Intake:
 
 
 def _prepared(item: MemoryItem) -> Prepared:
-    context = item.error_context
-    parts = (context.error_type, context.failure_pattern, context.corrective_guidance) if context else ()
-    found = suspicion("\n".join([item.title, item.description, item.content, *parts, *item.tags]))
-    suspected = f"{found.kind}: {found.evidence}" if found else None
-    kept = replace(item, trust="quarantined") if suspected else item
-    return Prepared(kept, analyse(kept).packed(), suspected)
+    reason = suspected(item)
+    kept = replace(item, trust="quarantined") if reason else item
+    return Prepared(kept, analyse(kept).packed(), reason)
 
 
 def _told(memory: Memory) -> StoredMemory:

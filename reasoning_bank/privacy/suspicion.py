@@ -18,6 +18,7 @@ from importlib.resources import files
 from typing import Any, Final, Literal
 from urllib.parse import unquote
 
+from reasoning_bank.records import MemoryItem
 from reasoning_bank.text.patterns import Pattern, encodable, linear
 from reasoning_bank.text.sanity import strip_invisible
 
@@ -46,6 +47,16 @@ def suspicion(text: str) -> Suspicion | None:
         seen = visible == text or _wording(text)
         return found if seen else _hidden("behind invisible characters", found)
     return _invisible(text) or _covered(visible) or _disguised(visible) or _encoded(visible)
+
+
+def suspected(item: MemoryItem) -> str | None:
+    """Return why a memory item is to be kept apart, as one line with the kind first, or None; all it serves is read."""
+    error = item.error_context
+    parts = (error.error_type, error.failure_pattern, error.corrective_guidance) if error else ()
+    # Where there is nothing else, the text is what is served.
+    served = (item.title, item.description, item.content or item.text, item.domain or "", *parts, *item.tags)
+    found = suspicion("\n".join(served))
+    return f"{found.kind}: {found.evidence}" if found else None
 
 
 @dataclass(frozen=True, slots=True)
