@@ -14,6 +14,7 @@ from reasoning_bank.learning.evidence import sentences
 KEPT_FROM: Final = 0.5
 """Score from which an answer is kept."""
 LEAST_WORDS: Final = 6
+_READ: Final = 8_000
 
 _WORD: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")
 _NOTHING: Final = re.compile(
@@ -110,14 +111,14 @@ def appraise(question: str, answer: str) -> Appraisal:
     Args:
         question: as it was asked; what the answer takes over from it is nothing new.
     """
-    parts = [part for part in sentences(answer) if not _COURTESY.search(part)]
+    parts = [part for part in sentences(answer[:_READ]) if not _COURTESY.search(part)]
     if not parts:
         return Appraisal(0.0, "courtesy: it says nothing about a matter")
     for code, said, applies in _EMPTY_ANSWERS:
         if all(applies(part) for part in parts):
             return Appraisal(0.1, f"{code}: {said}")
     told = " ".join(part for part in parts if not part.endswith(("?", "？")))
-    new = {word for word in _words(told) if word not in _VAGUE} - set(_words(question))
+    new = {word for word in _words(told) if word not in _VAGUE} - set(_words(question[:_READ]))
     if len(_words(told)) < LEAST_WORDS or len(new) < 3:
         return Appraisal(0.2, "too little: it adds hardly a word to the question")
     return _weighed(told, new)

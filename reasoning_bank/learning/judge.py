@@ -31,7 +31,10 @@ _PARTIAL: Final = 0.7
 _STALE: Final = 0.5
 _DISAGREEING: Final = 0.25
 _CLOSING_STEPS: Final = 3
+_KNOWN_STEPS: Final = 12
+"""Last steps whose outputs are looked up among known ones, which takes a millisecond each."""
 _CLOSING_SENTENCES: Final = 6
+_CLOSING_CHARS: Final = 4_000
 _QUOTE_CHARS: Final = 120
 
 
@@ -111,10 +114,11 @@ def _measured(steps: Sequence[Step], template: Template | None) -> Iterator[_Sig
     most = max(map(failures, steps), default=0)
     for at in reversed(range(len(steps))):
         step = steps[at]
-        if template and kind_of(step) != "look" and (known := template(step.observation)):
-            yield _Sign(known, "measured", at)
         # An error long ago was not the end; one in the last steps was.
         is_closing = at >= len(steps) - _CLOSING_STEPS
+        asked = template if at >= len(steps) - _KNOWN_STEPS and kind_of(step) != "look" else None
+        if asked and (known := asked(step.observation)):
+            yield _Sign(known, "measured", at)
         said = summarised(step, failures_before=most) or exited(step) or (shown(step) if is_closing else None)
         if said:
             yield _sign(said, "measured", at)
@@ -124,7 +128,7 @@ def _claimed(steps: Sequence[Step]) -> _Sign | None:
     """Return what the agent's closing words say, the last telling sentence first."""
     for at in reversed(range(max(0, len(steps) - _CLOSING_STEPS), len(steps))):
         words = steps[at].thought or ("" if steps[at].observation else steps[at].action)
-        for sentence in reversed(sentences(words)[-_CLOSING_SENTENCES:]):
+        for sentence in reversed(sentences(words[-_CLOSING_CHARS:])[-_CLOSING_SENTENCES:]):
             if outcome := claimed(sentence):
                 return _sign((outcome, f"it ends with the words {sentence[:_QUOTE_CHARS]!r}"), "claimed", at)
     return None
