@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, select
+from sqlalchemy import Connection, bindparam, select, union
 from sqlalchemy.dialects.sqlite import insert
 
 from reasoning_bank.records import Genealogy, Links
@@ -95,19 +95,17 @@ def contradictions(
         live_only: only links between memories that can both be found.
     """
     found: dict[str, list[tuple[str, str]]] = {}
-    link, other = memory_contradictions, memories.alias("other")
     for some in batches(ids):
-        for mine, theirs in ((link.c.memory, link.c.other), (link.c.other, link.c.memory)):
-            statement = (
-                select(memories.c.id, other.c.id, link.c.reason)
-                .select_from(link.join(memories, memories.c.seq == mine).join(other, other.c.seq == theirs))
-                .where(memories.c.workspace == workspace, memories.c.id.in_(some))
-                .order_by(other.c.seq)
-            )
-            if live_only:
-                statement = statement.where(is_searchable(), _searchable(other))
-            for id_, against, reason in connection.execute(statement):
-                found.setdefault(id_, []).append((against, reason))
+        mine = dict(connection.execute(_NUMBERS, {"workspace": workspace, "ids": some}).all())
+        linked = [tuple(row) for row in connection.execute(_LINKED, {"seqs": list(mine)})]
+        # One statement more only where something is linked, which is rare: every read of a memory comes here.
+        seqs = {seq for one, other, _ in linked for seq in (one, other)}
+        ends = {row.seq: row for row in connection.execute(_ENDS, {"seqs": list(seqs)})} if seqs else {}
+        for one, other, reason in linked:
+            for seq, against in ((one, other), (other, one)):
+                shown = not live_only or (ends[seq].live and ends[against].live)
+                if seq in mine and shown:
+                    found.setdefault(mine[seq], []).append((ends[against].id, reason))
     return found
 
 
@@ -235,6 +233,14 @@ def _stage(id_: str, elders: Mapping[str, tuple[str, ...]]) -> int:
     return visit(id_)
 
 
-def _searchable(table: FromClause) -> ColumnElement[bool]:
-    columns = table.c
-    return and_(columns.deleted_at.is_(None), columns.superseded_by.is_(None), columns.trust != "quarantined")
+_NUMBERS = select(memories.c.seq, memories.c.id).where(
+    memories.c.workspace == bindparam("workspace"), memories.c.id.in_(bindparam("ids", expanding=True))
+)
+_LINK = select(memory_contradictions.c.memory, memory_contradictions.c.other, memory_contradictions.c.reason)
+_LINKED = union(
+    _LINK.where(memory_contradictions.c.memory.in_(bindparam("seqs", expanding=True))),
+    _LINK.where(memory_contradictions.c.other.in_(bindparam("seqs", expanding=True))),
+).order_by("memory", "other")
+_ENDS = select(memories.c.seq, memories.c.id, is_searchable().label("live")).where(
+    memories.c.seq.in_(bindparam("seqs", expanding=True))
+)
