@@ -3,13 +3,17 @@
 import base64
 import json
 import random
+import sys
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasoning_bank.privacy import suspicion as module
 from reasoning_bank.privacy.suspicion import suspicion
 from tests.conftest import REPOSITORY
 
@@ -209,3 +213,23 @@ def test_orders_drown_in_no_length_of_text() -> None:
     rng = random.Random(1)
     filler = " ".join(rng.choice(["list", "merge", "cache", "never", "tests", "send", "your"]) for _ in range(50_000))
     assert suspicion(f"{filler}. {ORDER}. {filler}") is not None
+
+
+def test_without_re2_the_same_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "re2", None)
+    with no_patterns_kept():
+        assert all(
+            (found := suspicion(text)) and found.kind == kind for kind, texts in ATTACKS.items() for text in texts
+        )
+        assert not any(suspicion(text) for text in ORDINARY)
+
+
+@contextmanager
+def no_patterns_kept() -> Generator[None]:
+    """Patterns are compiled anew, and once more afterwards."""
+    kept = (module._wordings, module._unseen, module._squashed)
+    for each in kept:
+        each.cache_clear()
+    yield
+    for each in kept:
+        each.cache_clear()
