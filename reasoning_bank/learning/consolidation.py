@@ -35,11 +35,11 @@ SHARED_SITUATION: Final = 0.5
 """The same for opposite advice: below it both may be right, each where it was learned."""
 FAMILY: Final = 3
 """Different tasks that must have taught the same before it counts as general."""
-EMBEDDING_WAIT_S: Final = 5.0
-"""How long consolidation waits for vectors at a time; then the work goes back to the outbox."""
+EMBEDDING_PAUSES_S: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""How consolidation waits for vectors that are being made; then the work goes back to the outbox."""
 GIVES_UP_AFTER: Final = timedelta(hours=24)
 """How long it waits in all: what has no vector by then is left as it is."""
-_POLL_S = 0.05
+_NO_VECTORS_S = 15.0
 
 MergeWords = Callable[[str, Sequence[MemoryItem]], Awaitable[Words | None]]
 """Writes the words for several lessons of a workspace that say the same; None keeps the best of theirs. What it returns
@@ -142,12 +142,12 @@ class Consolidator:
         """Returns when the memories have vectors; they are made by other work, which may be under way elsewhere."""
         if not patient:
             return
-        for _ in range(int(EMBEDDING_WAIT_S / _POLL_S)):
+        for pause_s in EMBEDDING_PAUSES_S:
             if not await self._database.read(lambda c: _without_vectors(c, workspace, ids)):
                 return
             # Vectors come from whichever process has a model: only the truth tells.
-            await asyncio.sleep(_POLL_S)
-        raise BusyError("memories have no vectors yet", retry_after_s=EMBEDDING_WAIT_S)
+            await asyncio.sleep(pause_s)
+        raise BusyError("memories have no vectors yet", retry_after_s=_NO_VECTORS_S)
 
     async def prune(self, workspace: str) -> None:
         """Forgets what was never useful, as far as the workspace is too large."""

@@ -202,7 +202,7 @@ async def test_an_edit_between_deciding_and_doing_keeps_both(lessons: Lessons) -
 async def test_what_has_no_vectors_yet_waits_and_is_not_forgotten(
     lessons: Lessons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consolidation, "EMBEDDING_WAIT_S", 0.1)
+    monkeypatch.setattr(consolidation, "EMBEDDING_PAUSES_S", (0.01,))
     one = await lessons.add(PIN)
     two = await lessons.add(PIN_AGAIN, embed=False)
     row = OutboxRow(1, "w", "consolidate", {"ids": [one, two]}, 1, lessons.now)
