@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from reasoning_bank.embeddings.batching import BatchEmbeddingGenerator as BatchEmbeddingGenerator
     from reasoning_bank.embeddings.embedder import Embedder as Embedder
     from reasoning_bank.errors import ReasoningBankError as ReasoningBankError
+    from reasoning_bank.llm.pool import APIConnectionPool as APIConnectionPool
+    from reasoning_bank.llm.responses import ResponsesAPIClient as ResponsesAPIClient
     from reasoning_bank.monitoring.metrics import PerformanceMonitor as PerformanceMonitor
     from reasoning_bank.records import Memory as Memory
     from reasoning_bank.records import MemoryItem as MemoryItem
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from reasoning_bank.vectors.chroma import ChromaDBAdapter as ChromaDBAdapter
 
 _HOMES = {
+    "APIConnectionPool": "reasoning_bank.llm.pool",
     "BatchEmbeddingGenerator": "reasoning_bank.embeddings.batching",
     "ChromaDBAdapter": "reasoning_bank.vectors.chroma",
     "Compression": "reasoning_bank.compression.results",
@@ -42,6 +45,7 @@ _HOMES = {
     "Query": "reasoning_bank.records",
     "ReasoningBank": "reasoning_bank.bank",
     "ReasoningBankError": "reasoning_bank.errors",
+    "ResponsesAPIClient": "reasoning_bank.llm.responses",
     "Retrieval": "reasoning_bank.records",
     "RetrievedMemory": "reasoning_bank.records",
     "Settings": "reasoning_bank.settings",
@@ -52,6 +56,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "APIConnectionPool",
     "BatchEmbeddingGenerator",
     "ChromaDBAdapter",
     "Compression",
@@ -65,6 +70,7 @@ __all__ = [
     "Query",
     "ReasoningBank",
     "ReasoningBankError",
+    "ResponsesAPIClient",
     "Retrieval",
     "RetrievedMemory",
     "Settings",

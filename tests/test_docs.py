@@ -125,10 +125,15 @@ def test_python_of_the_readme_runs(without_model: dict[str, str]) -> None:
 
 
 def test_toml_of_the_readme_is_accepted(tmp_path: Path) -> None:
+    found: list[Settings] = []
     for number, block in enumerate(blocks("toml")):
         path = tmp_path / f"{number}.toml"
         path.write_text(block, encoding="utf-8")
-        assert load_settings(path).embeddings.backend == "sentence_transformers"
+        found.append(load_settings(path))
+    assert [(one.llm.model, one.embeddings.backend) for one in found] == [
+        ("ollama:qwen3:8b", "onnx"),
+        (None, "sentence_transformers"),
+    ]
 
 
 def snippets() -> dict[str, dict[str, Any]]:
