@@ -38,7 +38,7 @@ class Neighbour:
 def neighbours(
     connection: Connection, workspace: str, model_id: str, ids: Sequence[str], *, floor: float = NEAR
 ) -> dict[str, list[Neighbour]]:
-    """The searchable memories most like each of `ids` in what they advise, best first; none where vectors are missing.
+    """The searchable memories most like each of `ids` in advice and situation, best first; none where vectors are missing.
 
     Args:
         floor: least cosine of the advice.
@@ -57,7 +57,8 @@ def neighbours(
                 if other.id != id_:
                     near = Neighbour(other.id, float(likeness[place, index]), float(its.situation @ other.situation))
                     found[id_].append(near)
-            found[id_] = sorted(found[id_], key=lambda each: (-each.advice, each.id))[:MOST]
+            # By both: of many lessons that differ in one word, those of the same situation are looked at first.
+            found[id_] = sorted(found[id_], key=lambda each: (-each.advice - each.situation, each.id))[:MOST]
     return found
 
 

@@ -21,6 +21,8 @@ SAME: Final = 0.86
 REPEATED: Final = 0.75
 """Share of common words from which one text repeats the other, and each word that differs matters."""
 _REWORDED: Final = 0.6
+_LEAST_SHARE: Final = 0.25
+_LEAST_WORDS: Final = 4
 _FEW: Final = 2
 _OPPOSED_SHARE: Final = 0.55
 _READ: Final = 4_000
@@ -30,9 +32,11 @@ OTHER_VALUE: Final = "another value: "
 """What the reason begins with where two lessons set the same thing to two values."""
 Relation = Literal["same", "opposite", "different"]
 
-_QUOTED: Final = re.compile(r"`([^`\n]{1,200})`")
+_QUOTED: Final = re.compile(r"[`\"]([^`\"\n]{1,200})[`\"]")
 _NUMBER: Final = re.compile(r"(?<![\w.-])v?\d+(?:[.,:]\d+)*")
 _NAME: Final = re.compile(r"(?<![\w-])(?:--?[a-z][\w-]*|[A-Za-z_]\w*(?:(?:[./:]|::)\w+)*(?:\(\))?)")
+# A capital that no beginning of a sentence explains.
+_PROPER: Final = re.compile(r"(?<=[\w,;)\"'] )[A-Z][\w-]+")
 _CODE_LIKE: Final = re.compile(r"[_/]|\w[.:]\w|[a-z][A-Z]|\d|^-|\(\)$")
 _SETTING: Final = re.compile(
     r"(`[^`\n]{1,80}`|\b[A-Za-z][\w.-]*(?: [a-z][\w-]*)?)\s*(?:=|:|\b(?:to|is|of|at)\b)\s*"
@@ -131,9 +135,10 @@ class Lesson:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """Identifiers, paths, options, and whatever stands in back quotes."""
-        found = [each for each in _NAME.findall(_QUOTED.sub(" ", self.text)) if _CODE_LIKE.search(each)]
-        return frozenset(map(_bare, [*_QUOTED.findall(self.text), *found]))
+        """Identifiers, paths, options, whatever is quoted, and the names of persons, places and products."""
+        rest = _QUOTED.sub(" ", self.text)
+        found = [each for each in _NAME.findall(rest) if _CODE_LIKE.search(each)]
+        return frozenset(map(_bare, [*_QUOTED.findall(self.text), *found, *_PROPER.findall(rest)]))
 
     @cached_property
     def prohibitions(self) -> int:
@@ -172,6 +177,8 @@ def compared(one: Lesson, other: Lesson, cosine: float) -> Compared:
     """
     if cosine < NEAR:
         return Compared("different", "about other matters")
+    if min(len(one.words), len(other.words)) < _LEAST_WORDS:
+        return Compared("different", "too little is said")
     if against := opposed(one, other):
         return Compared("opposite", against)
     if doubt := _differing(one, other) or _doubt(one, other, cosine):
@@ -257,6 +264,8 @@ def _doubt(one: Lesson, other: Lesson, cosine: float) -> str | None:
     if one.prohibitions != other.prohibitions:
         return "one forbids more"
     share = _share(one, other)
+    if share < _LEAST_SHARE:
+        return "too few words in common"
     if share >= REPEATED and one.denials % 2 != other.denials % 2:
         return "one denies something"
     mine, theirs = _unmatched(one.words, other.words)

@@ -74,3 +74,21 @@ def test_comparing_is_symmetric() -> None:
     for pair in PAIRS:
         one, other = lesson(pair.one), lesson(pair.other)
         assert compared(one, other, 0.9).relation == compared(other, one, 0.9).relation
+
+
+def test_proper_names_and_quoted_words_must_agree() -> None:
+    for one, other in (
+        (
+            "Ask for the states that border Ohio and Maryland first.",
+            "Ask for the states that border Texas and Iowa first.",
+        ),
+        (
+            'Choose "Rhode Island" in the list of shipping states.',
+            'Choose "New Jersey" in the list of shipping states.',
+        ),
+    ):
+        assert compared(lesson(one), lesson(other), 0.97).relation == "different"
+
+
+def test_what_says_too_little_is_never_the_same() -> None:
+    assert compared(lesson("Yes"), lesson("Yes"), 1.0) == Compared("different", "too little is said")
