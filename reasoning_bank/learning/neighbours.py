@@ -38,7 +38,7 @@ class Neighbour:
 def neighbours(
     connection: Connection, workspace: str, model_id: str, ids: Sequence[str], *, floor: float = NEAR
 ) -> dict[str, list[Neighbour]]:
-    """The searchable memories most like each of `ids` in advice and situation, best first; none where vectors are missing.
+    """The searchable memories most like each of `ids` in advice and situation, best first; none without vectors.
 
     Args:
         floor: least cosine of the advice.
