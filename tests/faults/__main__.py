@@ -24,7 +24,7 @@ PARTS = ("kill", "share", "destroy", "distil", "consolidate")
 def main(arguments: Sequence[str]) -> int:
     """Run the parts asked for; 0 when nothing was lost, half written, hidden, locked or answered wrongly."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--only", choices=PARTS, help="one part; by default all")
+    parser.add_argument("--only", choices=PARTS, help="one part, written beside the others; by default all")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=60.0)
@@ -37,16 +37,20 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--backend", choices=["hashing", "onnx"], default="hashing")
     options = parser.parse_args(arguments)
     environment = {"REASONING_BANK_EMBEDDINGS__BACKEND": options.backend}
-    report: dict[str, Any] = {"machine": machine(), "options": vars(options)}
+    file = RESULTS / "faults.json"
+    here = {"machine": machine(), "options": vars(options)}
+    report: dict[str, Any] = (
+        json.loads(file.read_text(encoding="utf-8")) if options.only and file.exists() else {**here}
+    )
     clean = True
     for part in (options.only,) if options.only else PARTS:
         with tempfile.TemporaryDirectory(prefix=f"faults-{part}-", ignore_cleanup_errors=True) as directory:
             result = _run(part, Path(directory), options, environment)
         clean = clean and result.clean
-        report[part] = {"clean": result.clean, **_figures(result)}
+        report[part] = {"clean": result.clean, **_figures(result), **(here if options.only else {})}
         print(json.dumps({part: report[part]}, indent=1), flush=True)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "faults.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0 if clean else 1
 
 
