@@ -92,7 +92,7 @@ class MigrationError(StorageError):
 
 
 class ModelUnavailableError(ReasoningBankError):
-    """The embedding model is missing, corrupt or still loading; keyword search goes on without it."""
+    """A local model is missing, corrupt or still loading; without the embedding model keyword search goes on."""
 
 
 class AssetError(ReasoningBankError):

@@ -52,3 +52,7 @@ def test_wrong_input_is_the_clients_error_and_the_rest_is_ours() -> None:
 def test_a_retry_is_offered_with_its_time() -> None:
     assert explain(errors.BusyError("the queue is full", retry_after_s=2.5)).endswith("Try again in 2.5 s.")
     assert "Try again" not in explain(errors.UpstreamError("no answer"))
+
+
+def test_a_model_that_is_missing_need_not_be_the_embedding_model() -> None:
+    assert "compression.llmlingua_model" in explain(errors.ModelUnavailableError("x"))
