@@ -48,8 +48,8 @@ def _explain(error: ReasoningBankError) -> str:
             return storage_advice(error.code)
         case ModelUnavailableError():
             return (
-                "A model that this call needs is not available: the embedding model (`reasoning-bank doctor` says what to"
-                " do), or the one that `compression.llmlingua_model` names."
+                "A model that this call needs is not available: the embedding model (`reasoning-bank doctor` says what"
+                " to do), or the one that `compression.llmlingua_model` names."
             )
         case AssetError():
             return "A model file is missing or damaged; `reasoning-bank assets install` fetches it again."
