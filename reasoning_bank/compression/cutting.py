@@ -56,7 +56,7 @@ class Plan:
             if self.costs[at] <= left and at not in chosen:
                 left -= self.costs[at]
                 chosen.add(at)
-        return self._with_fences(chosen)
+        return self._with_frames(chosen)
 
     def assembled(self, kept: Collection[int]) -> Pieces:
         """Return the prompt with these units only, and a mark in every gap."""
@@ -91,7 +91,7 @@ class Plan:
             some = list(members)
             lost = [at for at in some if at not in kept]
             if segment in self.elements and 0 < len(lost) < len(some):
-                inner = [at for at in some if not self.units[at].fence]
+                inner = [at for at in some if not self.units[at].frame]
                 leaves = zip(self.elements[segment].leaves(), inner, strict=True)
                 gaps = self.elements[segment].gaps({leaf.start for leaf, at in leaves if at in kept})
                 skipped = sum(self.costs[at] for at in lost)
@@ -103,13 +103,13 @@ class Plan:
 
     def _is_json(self) -> bool:
         """Return whether the whole prompt is JSON: a mark behind it would leave nothing that parses."""
-        return bool(self.elements) and self.units[0].segment == self.units[-1].segment and not self.units[0].fence
+        return bool(self.elements) and self.units[0].segment == self.units[-1].segment and not self.units[0].frame
 
-    def _with_fences(self, chosen: set[int]) -> set[int]:
-        """Keep the fence lines of every fence of which something inside is kept or that are pinned, and of no other."""
-        fences = {at for at, unit in enumerate(self.units) if unit.fence}
-        used = {self.units[at].segment for at in chosen if at not in fences or at in self.pinned}
-        return (chosen - fences) | {at for at in fences if self.units[at].segment in used}
+    def _with_frames(self, chosen: set[int]) -> set[int]:
+        """Keep the frame of every segment of which something inside is kept or that is pinned, and of no other."""
+        frames = {at for at, unit in enumerate(self.units) if unit.frame}
+        used = {self.units[at].segment for at in chosen if at not in frames or at in self.pinned}
+        return (chosen - frames) | {at for at in frames if self.units[at].segment in used}
 
     def _closed(self, spans: list[Span], *, done: int) -> list[Span]:
         """Take the blanks off the end of the last span, since a mark follows."""

@@ -80,19 +80,6 @@ def apply(text: str, edits: Iterable[Edit]) -> str:
     return "".join(_texts(text, edits))
 
 
-def kept(length: int, edits: Iterable[Edit]) -> tuple[Span, ...]:
-    """Return the spans of a text of that length which no edit touches."""
-    spans: list[Span] = []
-    done = 0
-    for edit in edits:
-        if edit.start > done:
-            spans.append((done, edit.start))
-        done = edit.end
-    if length > done:
-        spans.append((done, length))
-    return tuple(spans)
-
-
 def merge(first: Sequence[Edit], second: Sequence[Edit]) -> tuple[Edit, ...]:
     """Return both lists as one; edits of the second that touch characters which the first replaces are dropped."""
     return tuple(sorted([*first, *apart(second, [(edit.start, edit.end) for edit in first])]))

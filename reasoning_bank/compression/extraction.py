@@ -25,6 +25,8 @@ _SAID: Final[frozenset[Kind]] = frozenset({"prose", "instruction", "chat", "memo
 _LINE: Final = re.compile(r"\S.*")
 _FEW: Final = 10
 """Tokens below which words tell more of an instruction than the part of it that fits with a mark."""
+_FEWEST_UNITS: Final = 2
+"""Units that a budget has room for, however small it is: smaller ones would be parts of sentences."""
 _TELEGRAPHED: Final = 20
 """Units whose words are tried."""
 
@@ -80,8 +82,7 @@ class Extraction:
 
     def selection(self, question: str | None, encode: Encode | None) -> Selection:
         """Return what stays: protected units, then by relevance to the question, else by what the prompt is about."""
-        # Small budgets need small units, counting one token per character as CJK text may have.
-        longest = min(LONG_LINE, self.budget)
+        longest = self._longest()
         elements = json_elements(self.pieces.text, self.found, longest=longest)
         cover = units(self.pieces.text, self.found, longest=longest, elements=elements)
         preserved = overlapping(cover, self.preserved)
@@ -101,6 +102,11 @@ class Extraction:
             told = self._telegraph(planned, pinned)
             cut, name = (told, "telling_words") if told.tokens else (cut, name)
         return Selection(cut.pieces, cut.tokens, name, least[0].tokens, is_truncated, relevance.is_degraded)
+
+    def _longest(self) -> int:
+        """Return the most characters of a unit: small budgets need small units, or one takes the room of all."""
+        characters = self.budget * len(self.pieces.text) / max(self.tokens, 1)
+        return min(LONG_LINE, int(characters / _FEWEST_UNITS))
 
     def _relevance(self, cover: Sequence[Unit], question: str | None, encode: Encode | None) -> Relevance:
         kinds: list[Kind] = [self.found[unit.segment].kind for unit in cover]
@@ -159,7 +165,7 @@ class Extraction:
 
     def _says(self, cover: Sequence[Unit], cut: _Cut) -> bool:
         text = self.pieces.text
-        return any(not cover[at].fence and text[cover[at].start : cover[at].end].strip() for at in cut.kept)
+        return any(not cover[at].frame and text[cover[at].start : cover[at].end].strip() for at in cut.kept)
 
     def _telegraph(self, planned: Plan, pinned: frozenset[int]) -> _Cut:
         """Return words of what is protected, else of the first unit that has one that fits."""
@@ -176,7 +182,7 @@ class Extraction:
         kind = self.found[unit.segment].kind
         if kind in _SAID:
             return word_spans(self.pieces.text, unit.start, unit.end)
-        lines = () if kind == "json" or unit.fence else _LINE.finditer(self.pieces.text, unit.start, unit.end)
+        lines = () if kind == "json" or unit.frame else _LINE.finditer(self.pieces.text, unit.start, unit.end)
         return (line.span() for line in lines)
 
 

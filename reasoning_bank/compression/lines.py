@@ -149,6 +149,9 @@ def _diff(view: _View, at: int) -> tuple[int, bool]:
     )
     while begins and last < len(lines) and (_DIFF_LINE.match(lines[last]) or not lines[last].strip()):
         last += 1
+        # The next file is a diff of its own.
+        if last < len(lines) and lines[last].startswith(("diff --git ", "Index: ")):
+            break
     while last > at and not lines[last - 1].strip():
         last -= 1
     return last, True

@@ -22,7 +22,8 @@ class Unit:
     Attributes:
         segment: index of its segment.
         paragraph: number of what it belongs to: a paragraph with its heading, four chat turns, a block of code.
-        fence: it is the opening or closing line of a code fence.
+        frame: it says nothing without the rest of its segment, and the rest says little without it: the lines of a
+            fence, the header of a table, the file that a diff is of.
         name: what it calls its paragraph, when it is a heading.
     """
 
@@ -30,7 +31,7 @@ class Unit:
     end: int
     segment: int
     paragraph: int = 0
-    fence: bool = False
+    frame: bool = False
     name: str = ""
 
 
@@ -69,6 +70,13 @@ _TURN: Final = re.compile(
 _TIME: Final = re.compile(rf"\s*{_STAMP}")
 _BLOCK_END: Final = re.compile(r"\n(?:[ \t]*\n)+(?=\S)|\n(?=@@ |diff --git |Traceback |Caused by: )")
 _LINE_END: Final = re.compile(r"\n+")
+_HEADERS: Final[Mapping[Kind, re.Pattern[str]]] = {
+    "csv": re.compile(r".{1,400}\n"),
+    "table": re.compile(r".{1,400}\n(?:[ \t|:-]+\r?\n)?"),
+    "diff": re.compile(r"(?:(?!@@ ).{0,400}\n){1,8}(?=@@ )"),
+}
+_FILE: Final = re.compile(r"^(?:diff --git |Index: |--- .*\n\+\+\+ )", re.MULTILINE)
+"""Where the part of a diff begins that is of another file."""
 _HEADING: Final = re.compile(
     r"\s{0,3}(?:#{1,6}\s+(?P<hash>\S.*?)[\s#]*|\*\*(?P<bold>[^*\n]+)\*\*:?\s*|(?P<colon>[^\n.!?]{2,80}):\s*)"
 )
@@ -122,17 +130,19 @@ def units(
     for number, segment in enumerate(segments):
         opening, closing = segment.body
         if opening > segment.start:
-            found.append(Unit(segment.start, opening, number, paragraph, fence=segment.is_fenced))
+            found.append(Unit(segment.start, opening, number, paragraph, frame=segment.is_fenced))
+        header = _header_end(text, segment)
+        if header > opening:
+            found.append(Unit(opening, header, number, paragraph, frame=True))
         body = (
             _elements(segment, elements[number])
             if number in elements
-            else _body(text, segment, longest=longest, shared=shared)
+            else _body(text, segment.kind, (header, closing), longest=longest, shared=shared)
         )
-        for unit in body:
-            start, end, within, name = unit
+        for start, end, within, name in body:
             found.append(Unit(start, end, number, paragraph + within, name=name))
         if closing < segment.end:
-            found.append(Unit(closing, segment.end, number, found[-1].paragraph, fence=segment.is_fenced))
+            found.append(Unit(closing, segment.end, number, found[-1].paragraph, frame=segment.is_fenced))
         paragraph = (found[-1].paragraph if found else 0) + 1
     return found
 
@@ -170,21 +180,31 @@ def _elements(segment: Segment, value: Element) -> Iterator[_Found]:
         yield start, end, number // _LINES_TOGETHER, ""
 
 
-def _body(text: str, segment: Segment, *, longest: int, shared: int) -> Iterator[_Found]:
+def _header_end(text: str, segment: Segment) -> int:
+    """Return where the header of a table or a diff ends; the start of the body where there is none."""
     start, end = segment.body
+    pattern = _HEADERS.get(segment.kind)
+    found = pattern.match(text, start, end) if pattern else None
+    if not found or found.end() >= end or (segment.kind == "diff" and _FILE.search(text, found.end(), end)):
+        return start
+    return found.end()
+
+
+def _body(text: str, kind: Kind, body: Span, *, longest: int, shared: int) -> Iterator[_Found]:
+    start, end = body
     whole = _Limits(longest, longest)
-    if segment.kind == "chat":
+    if kind == "chat":
         ends = [match.start() for match in _TURN.finditer(text, start, end) if match.start() > start]
         limits = _Limits(min(_TURN_CHARS, longest), min(LONG_LINE, longest))
         yield from _grouped(text, _joined([*ends, end], start, shared), limits, together=_TURNS_TOGETHER)
-    elif segment.kind in _BLOCKS:
+    elif kind in _BLOCKS:
         ends = _ends(text, start, end, _BLOCK_END)
         blocks = _joined(ends, start, max(min(_BLOCK_CHARS, longest), shared))
         yield from _grouped(text, blocks, _Limits(max(min(_BLOCK_CHARS, longest), shared), longest), together=1)
-    elif segment.kind in _LINES:
+    elif kind in _LINES:
         yield from _grouped(text, _lines(text, start, end, shared), whole, together=_LINES_TOGETHER)
     else:
-        yield from _prose(text, segment.body, _limits(text, longest), shared)
+        yield from _prose(text, body, _limits(text, longest), shared)
 
 
 def _grouped(text: str, spans: Iterable[Span], limits: _Limits, *, together: int) -> Iterator[_Found]:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reasoning_bank.compression.edits import Edit, Kind, Segment, Step, apart, apply, joined, kept, merge, moved, rebase
+from reasoning_bank.compression.edits import Edit, Kind, Segment, Step, apart, apply, joined, merge, moved, rebase
+from reasoning_bank.compression.pieces import Pieces
 from reasoning_bank.compression.protect import protected
 from reasoning_bank.compression.python import python_tree
 from reasoning_bank.compression.segments import segments
@@ -109,7 +110,7 @@ def test_merged_edits_are_apart_and_the_first_ones_win(data: st.DataObject, leng
 
 def test_what_no_edit_touches_is_kept_and_can_be_found_in_the_result() -> None:
     text, changes = "0123456789", [Edit(2, 4, ""), Edit(6, 7, "six")]
-    spans = kept(len(text), changes)
+    spans = Pieces.whole(text).edited(changes).spans
     assert spans == ((0, 2), (4, 6), (7, 10))
     result = apply(text, changes)
     assert [result[start:end] for start, end in moved(spans, changes)] == ["01", "45", "789"]

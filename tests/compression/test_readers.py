@@ -1,0 +1,27 @@
+"""What is left of a prompt, as whoever reads it sees it."""
+
+from typing import Unpack
+
+from reasoning_bank.compression.compressor import PromptCompressor
+from reasoning_bank.compression.results import CompressionOptions
+from reasoning_bank.text.tokens import ESTIMATED, TokenCounter
+
+
+def compressed(prompt: str, **options: Unpack[CompressionOptions]) -> str:
+    return PromptCompressor(tokenizer=TokenCounter(ESTIMATED)).compress(prompt, **options).text
+
+
+def test_rows_keep_their_header_and_hunks_the_file_they_are_of() -> None:
+    rows = [f"{number},name {number},{number * 7}" for number in range(60)]
+    cells = [f"| {number} | name {number} | {number * 7} |" for number in range(60)]
+    hunks = [f"@@ -{at},2 +{at},2 @@ def f{at}():\n-    return {at}\n+    return {at + 7}" for at in range(1, 400, 9)]
+    for header, body in (
+        ("id,name,amount", rows),
+        ("| id | name | amount |\n|-|-|-|", cells),
+        ("diff --git a/src/app.py b/src/app.py\n--- a/src/app.py\n+++ b/src/app.py", hunks),
+    ):
+        text = compressed("\n".join([header, *body]), ratio=0.3)
+        assert text.startswith(header + "\n")
+        assert "[…]" in text
+        asked = compressed("What is 280?\n\n" + "\n".join([header, *body]), ratio=0.3)
+        assert header in asked
