@@ -46,6 +46,15 @@ def decide(connection: Connection, workspace: str, one: str, other: str, *, now:
     return winner.id
 
 
+def reinstate(connection: Connection, workspace: str, id_: str, *, now: datetime) -> list[str]:
+    """Puts in force again what a memory had overruled, as it is trusted no more itself; their ids."""
+    opposed = [other for other, _ in lineage.contradictions(connection, workspace, [id_]).get(id_, ())]
+    back = memories.reinstate(connection, workspace, opposed, id_, now)
+    reason = "what overruled it is quarantined"
+    history.note(connection, workspace, back, "reinstated", reason=reason, now=now, change=(id_, None))
+    return back
+
+
 def _winner(connection: Connection, older: Memory, newer: Memory, *, sets_value: bool) -> Memory | None:
     """Who holds: whoever is trusted more unless more speaks for the other; else by evidence and by time.
 

@@ -7,9 +7,10 @@ from typing import Final
 from sqlalchemy import Connection
 
 from reasoning_bank.errors import InputError, NotFoundError
+from reasoning_bank.learning.contradiction import decide, reinstate
 from reasoning_bank.learning.support import ENOUGH, Support, support
 from reasoning_bank.records import Memory
-from reasoning_bank.storage import history, memories, standing
+from reasoning_bank.storage import history, lineage, memories, standing
 from reasoning_bank.storage.history import Entry
 
 BY_RATINGS: Final = "ratings: "
@@ -19,8 +20,9 @@ BY_RATINGS: Final = "ratings: "
 def review(connection: Connection, workspace: str, id_: str, *, now: datetime) -> None:
     """Trusts a memory as what is known of it by now deserves, in the transaction that made it known.
 
-    Quarantined where it repeatedly misled (see `Support.misleads`), brought back where later verdicts clear it, trusted
-    after `ENOUGH` independent successes. Low trust is a matter of origin: no verdict raises it.
+    Quarantined where it repeatedly misled (see `Support.misleads`), and what it had overruled holds again; brought back
+    where later verdicts clear it; trusted after `ENOUGH` independent successes. Low trust is a matter of origin: no
+    verdict raises it.
     """
     memory = memories.by_ids(connection, workspace, [id_]).get(id_)
     if memory is None:
@@ -32,6 +34,7 @@ def review(connection: Connection, workspace: str, id_: str, *, now: datetime) -
             standing.set_trust(connection, workspace, id_, before, reason="helped since", now=now)
     elif known.misleads:
         standing.set_trust(connection, workspace, id_, "quarantined", reason=_complaint(known), now=now)
+        reinstate(connection, workspace, id_, now=now)
     elif memory.item.trust == "normal" and known.successes >= ENOUGH and known.helped >= known.misled:
         reason = f"{known.successes} independent successes"
         standing.set_trust(connection, workspace, id_, "trusted", reason=reason, now=now)
@@ -53,6 +56,8 @@ def restore(connection: Connection, workspace: str, id_: str, *, now: datetime) 
         raise InputError(f"memory {id_!r} is not quarantined: its trust is {memory.item.trust}")
     before = standing.before_quarantine(connection, workspace, id_)
     standing.set_trust(connection, workspace, id_, before, reason="restored by a person", now=now)
+    for other, _ in lineage.contradictions(connection, workspace, [id_], live_only=True).get(id_, ()):
+        decide(connection, workspace, id_, other, now=now)
     return memories.by_ids(connection, workspace, [id_])[id_]
 
 

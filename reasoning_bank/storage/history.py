@@ -11,8 +11,9 @@ from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.schema import memory_history
 from reasoning_bank.storage.timestamps import from_micros, to_micros
 
-Event = Literal["merged", "generalised", "overruled", "trust", "pruned"]
-"""Taken in by another memory, by a general one, replaced by what says the opposite, trusted otherwise, or forgotten."""
+Event = Literal["merged", "generalised", "overruled", "reinstated", "trust", "pruned"]
+"""Taken in by another memory, by a general one, replaced by what says the opposite, in force again because that fell,
+trusted otherwise, or forgotten."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ __all__ = [
     "load_for_index",
     "of_trace",
     "quarantined",
+    "reinstate",
     "scoped_ids",
     "soft_delete",
     "supersede",
@@ -167,6 +168,12 @@ def supersede(
     earlier = func.min(func.coalesce(memories.c.valid_to, ends), ends)
     stamp = {"superseded_by": by, "updated_at": to_micros(now), "valid_to": earlier}
     return _change(connection, workspace, ids, "update", memories.c.superseded_by.is_(None), stamp)
+
+
+def reinstate(connection: Connection, workspace: str, ids: Iterable[str], by: str, now: datetime) -> list[str]:
+    """Takes back that memories were replaced by one that no longer stands; the ids that hold again."""
+    stamp = {"superseded_by": None, "valid_to": None, "updated_at": to_micros(now)}
+    return _change(connection, workspace, ids, "update", memories.c.superseded_by == by, stamp)
 
 
 def add_used(connection: Connection, workspace: str, ids: Iterable[str], times: int = 1) -> list[str]:

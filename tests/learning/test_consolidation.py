@@ -9,6 +9,7 @@ from reasoning_bank.learning import consolidation
 from reasoning_bank.learning.consolidation import decided, resembling
 from reasoning_bank.learning.merging import GENERAL
 from reasoning_bank.learning.rating import rate
+from reasoning_bank.learning.trusting import restore
 from reasoning_bank.records import Counters
 from reasoning_bank.storage import feedback, history, lineage, memories
 from reasoning_bank.storage.outbox import OutboxRow
@@ -214,3 +215,19 @@ async def test_what_has_no_vectors_yet_waits_and_is_not_forgotten(
     await lessons.embed(two)
     await lessons.consolidator().handler([row])
     assert await lessons.live() == [one]
+
+
+async def test_what_was_overruled_holds_again_when_the_other_is_quarantined(lessons: Lessons) -> None:
+    text = "Set `pool_size` to {} when the workers time out waiting for a database connection."
+    one, two = await lessons.add(text.format(20)), await lessons.add(text.format(50))
+    await lessons.consolidate(two)
+    assert await lessons.live() == [two]
+    for rater in ("a", "b", "a", "b"):
+        await lessons.write(lambda c, r=rater: rate(c, "w", [two], "misled", now=lessons.now, actor=r))
+    again = await lessons.memory(one)
+    assert (again.superseded_by, again.item.valid_to, again.contradicts) == (None, None, ())
+    events = [entry.event for entry in await lessons.read(lambda c: history.of_memory(c, "w", one))]
+    assert events == ["overruled", "reinstated"]
+    lessons.now = lessons.now.replace(hour=9)
+    await lessons.write(lambda c: restore(c, "w", two, now=lessons.now))
+    assert await lessons.live() == [two]
