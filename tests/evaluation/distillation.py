@@ -3,17 +3,19 @@
 Each row of a set is stored as a trace: its text is the task, its content what happened. The bank distils it, by rules
 or with a scripted model that answers from the trace, and the questions of the set are asked of what it kept. A trace
 counts as found where a memory that it taught is; R@10 counts the first ten traces, "items" the first ten memories.
-Beside it stands the bank that keeps the rows as they are.
+Beside it stands the bank that keeps the rows as they are. Results go to tests/benchmarks/results/distillation.json.
 """
 
 import argparse
 import asyncio
+import json
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anyio.to_thread
 from sqlalchemy import Connection
@@ -40,6 +42,7 @@ from reasoning_bank.storage import lineage, memories, rejections, traces
 from reasoning_bank.storage.outbox import OutboxRow
 from reasoning_bank.storage.rejections import Rejection
 from reasoning_bank.transfer.rows import read_row
+from tests.benchmarks.machine import RESULTS, machine
 from tests.evaluation.extracting import ExtractingModel
 
 K = 10
@@ -165,6 +168,25 @@ def _teaching(connection: Connection, kept: Sequence[Memory]) -> set[str]:
     return {source for each in taught for sources in each.values() for source in sources}
 
 
+def figures(result: Distilled) -> dict[str, Any]:
+    """What is kept of a run: R@10 with its interval, and what became of the memories."""
+    found, raw, lost = means(result.found)["R@10"], means(result.raw)["R@10"], result.lost
+    return {
+        "traces": result.traces,
+        "memories": result.kept,
+        "traces_without": result.without,
+        "R@10": round(found.value, 4),
+        "R@10_first_memories": round(means(result.found_items)["R@10"].value, 4),
+        "R@10_raw": round(raw.value, 4),
+        "difference": [round(lost.value, 4), round(lost.low, 4), round(lost.high, 4)],
+        "refused_share": round(result.refused_share, 4),
+        "refused": dict(Counter(each.reason.partition(":")[0] for each in result.refusals)),
+        "unsupported": len(result.unsupported),
+        "titles_with_own_literals": round(result.own_titles, 4),
+        "made_by": dict(result.makers),
+    }
+
+
 def shown(result: Distilled) -> str:
     """Figures of a set in lines."""
     found, items, raw = (means(rows)["R@10"] for rows in (result.found, result.found_items, result.raw))
@@ -232,12 +254,18 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--hashing", action="store_true", help="without an embedding model")
     options = parser.parse_args(arguments)
     good = True
+    file = RESULTS / "distillation.json"
+    report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     for name in options.sets or ["swebench", "webarena"]:
         data = read_set(name, options.directory / name)
         with tempfile.TemporaryDirectory() as directory:
             settings = settings_for(Path(directory), backend="hashing" if options.hashing else "onnx")
             result = asyncio.run(distilled(data, settings, scripted=options.scripted))
         print(shown(result), flush=True)
+        if not options.hashing:
+            way = "scripted model" if options.scripted else "rules"
+            report[f"{name}, {way}"] = figures(result)
+            file.write_text(json.dumps(report | {"machine": machine()}, indent=1) + "\n", encoding="utf-8")
         good = good and result.lost.value >= -0.03 and not result.unsupported
     return 0 if good else 1
 
