@@ -109,15 +109,20 @@ class Extraction:
         return min(LONG_LINE, int(characters / _FEWEST_UNITS))
 
     def _relevance(self, cover: Sequence[Unit], question: str | None, encode: Encode | None) -> Relevance:
-        kinds: list[Kind] = [self.found[unit.segment].kind for unit in cover]
+        found = [self.found[unit.segment] for unit in cover]
+        kinds: list[Kind] = [segment.kind for segment in found]
+        texts = [judged(self.pieces.text, unit, kind) for unit, kind in zip(cover, kinds, strict=True)]
+        if question:
+            # A question has most to do with itself: what stands beside it would seem to be the answer.
+            texts = ["" if segment.is_protected else text for text, segment in zip(texts, found, strict=True)]
         passages = Passages(
-            [judged(self.pieces.text, unit, kind) for unit, kind in zip(cover, kinds, strict=True)],
+            texts,
             np.array([unit.paragraph for unit in cover], dtype=np.intp),
             {unit.paragraph: unit.name for unit in cover if unit.name},
             np.array([kind == "chat" for kind in kinds], dtype=bool),
         )
-        found = asked(passages, question, encode) if question else central(passages, head_ratio=self.head_ratio)
-        return replace(found, scores=np.where(_repeats(passages.texts), -1.0, found.scores))
+        scored = asked(passages, question, encode) if question else central(passages, head_ratio=self.head_ratio)
+        return replace(scored, scores=np.where(_repeats(texts), -1.0, scored.scores))
 
     def _planned(
         self,

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -144,9 +145,13 @@ def _weighed(texts: Sequence[str], found: Sequence[Counter[str]], terms: Counter
 
 def _meaning(passages: Passages, query: str, encode: Encode, *, preselected: Scores) -> Scores | None:
     """Likeness to the query's meaning, 0..1, of the most promising units; None when no model can tell it."""
-    chosen = np.argsort(-preselected, kind="stable")[:EMBEDDED_UNITS]
+    promising = (int(at) for at in np.argsort(-preselected, kind="stable"))
+    # Embedding servers refuse empty texts.
+    chosen = list(islice((at for at in promising if passages.texts[at]), EMBEDDED_UNITS))
+    if not chosen:
+        return np.zeros(len(preselected), dtype=np.float64)
     try:
-        vectors = encode([passages.texts[int(at)] for at in chosen], "document")
+        vectors = encode([passages.texts[at] for at in chosen], "document")
         likeness = vectors @ encode([query], "query")[0]
     except (ModelUnavailableError, UpstreamError, BusyError):
         return None

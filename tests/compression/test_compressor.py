@@ -26,7 +26,6 @@ PARAGRAPH = (
     "The pool size in config/app.toml was 5. Raising it to 20 brought the latency back to 118 ms. "
 )
 CODE = '```python\ndef total(items: list[int]) -> int:\n    """Add them all."""\n\n\n    return sum(items)\n```\n'
-FILLER = "The weather was mild and the visitors enjoyed the garden. "
 NEEDLE = "The root cause was a leaking database connection in worker 7."
 BEFORE = "".join(f"On day {n} the weather was mild and all of group {n} enjoyed the garden. " for n in range(40))
 AFTER = "".join(f"On night {n} the rain was cold and the guests of room {n} stayed in the house. " for n in range(40))
@@ -125,7 +124,7 @@ def test_the_middle_of_what_is_protected_goes_first_when_it_does_not_fit(estimat
 
 
 def test_a_model_finds_what_no_word_tells(minilm: Embedder, exact: TokenCounter) -> None:
-    prompt = FILLER * 20 + "Our feline refuses its breakfast since Monday. " + FILLER * 20
+    prompt = f"{BEFORE}Our feline refuses its breakfast, whatever anybody puts into its bowl in the morning. {AFTER}"
     compressor = PromptCompressor(tokenizer=exact)
 
     def encode(texts: Sequence[str], kind: Kind) -> Vectors:

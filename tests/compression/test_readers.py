@@ -25,3 +25,14 @@ def test_rows_keep_their_header_and_hunks_the_file_they_are_of() -> None:
         assert "[…]" in text
         asked = compressed("What is 280?\n\n" + "\n".join([header, *body]), ratio=0.3)
         assert header in asked
+
+
+def test_where_sentences_fit_none_is_left_in_half() -> None:
+    names = ("billing", "export", "auth", "search", "mail", "queue", "cache", "index", "audit", "login")
+    said = [
+        f"The {name} service is busy and must not be restarted before {at}:30 in the morning."
+        for at, name in enumerate(names)
+    ]
+    text = compressed(" ".join(said) + "\n\nWhat about the mail service?", ratio=0.3)
+    assert said[4] in text
+    assert text.count("must not") == sum(sentence in text for sentence in said) > 0
