@@ -4,13 +4,14 @@ Nothing is destroyed: who is overruled keeps its words and the time in which it 
 and each is served with the note that the other exists; every later verdict looks again.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection
 
-from reasoning_bank.learning.similarity import OTHER_VALUE
+from reasoning_bank.learning.similarity import OTHER_VALUE, SAME, compared, lesson_of
 from reasoning_bank.learning.support import support
 from reasoning_bank.records import Memory
 from reasoning_bank.storage import history, lineage, memories, standing
@@ -49,9 +50,26 @@ def decide(connection: Connection, workspace: str, one: str, other: str, *, now:
 def reinstate(connection: Connection, workspace: str, id_: str, *, now: datetime) -> list[str]:
     """Puts in force again what a memory had overruled, as it is trusted no more itself; their ids."""
     opposed = [other for other, _ in lineage.contradictions(connection, workspace, [id_]).get(id_, ())]
-    back = memories.reinstate(connection, workspace, opposed, id_, now)
-    reason = "what overruled it is quarantined"
-    history.note(connection, workspace, back, "reinstated", reason=reason, now=now, change=(id_, None))
+    return _reinstated(connection, workspace, id_, opposed, reason="what overruled it is quarantined", now=now)
+
+
+def reconsider(connection: Connection, workspace: str, id_: str, *, now: datetime) -> None:
+    """Looks again at everything that contradicts a memory, after a verdict on it."""
+    memory = memories.by_ids(connection, workspace, [id_]).get(id_)
+    if memory is None or not _is_ours(memory):
+        return
+    weight = support(connection, memory).weight
+    stronger = [each.id for each in _overruled_by(connection, memory) if support(connection, each).weight > weight]
+    _reinstated(connection, workspace, id_, stronger, reason="more speaks for it by now", now=now)
+    for other, _ in lineage.contradictions(connection, workspace, [id_], live_only=True).get(id_, ()):
+        decide(connection, workspace, id_, other, now=now)
+
+
+def _reinstated(
+    connection: Connection, workspace: str, by: str, ids: Sequence[str], *, reason: str, now: datetime
+) -> list[str]:
+    back = memories.reinstate(connection, workspace, ids, by, now)
+    history.note(connection, workspace, back, "reinstated", reason=reason, now=now, change=(by, None))
     return back
 
 
@@ -59,16 +77,33 @@ def _winner(connection: Connection, older: Memory, newer: Memory, *, sets_value:
     """Who holds: whoever is trusted more unless more speaks for the other; else by evidence and by time.
 
     Another value for the same setting is what changes with time, so the newer one needs no more than the older one
-    has; opposite advice needs one witness more.
+    has; opposite advice needs one witness more. What two independent successes made trusted holds against a single
+    claim, and whoever claims the same again adds to it.
     """
-    lead = support(connection, newer).weight - support(connection, older).weight
+    claim = support(connection, newer).weight + _allies(connection, newer, older)
+    lead = claim - support(connection, older).weight
     trust = standing.RANK[newer.item.trust] - standing.RANK[older.item.trust]
     if "low" in (newer.item.trust, older.item.trust) and trust:
         trusted, its_lead = (newer, lead) if trust > 0 else (older, -lead)
         return trusted if its_lead >= 0 else None
     if lead >= (0 if sets_value else 1):
         return newer
-    return older if -lead >= CLEARLY else None
+    clearly = 1 if older.item.trust == "trusted" and newer.item.trust != "trusted" else CLEARLY
+    return older if -lead >= clearly else None
+
+
+def _allies(connection: Connection, newer: Memory, older: Memory) -> int:
+    """What spoke for those that said the same as the newer one, and that the older one overruled before."""
+    found = _overruled_by(connection, older)
+    lesson = lesson_of(newer.item)
+    same = [each for each in found if compared(lesson, lesson_of(each.item), SAME).relation == "same"]
+    return sum(support(connection, each).weight for each in same if each.id != newer.id)
+
+
+def _overruled_by(connection: Connection, memory: Memory) -> list[Memory]:
+    opposed = lineage.contradictions(connection, memory.workspace, [memory.id]).get(memory.id, ())
+    found = memories.by_ids(connection, memory.workspace, [id_ for id_, _ in opposed])
+    return [each for each in found.values() if each.superseded_by == memory.id]
 
 
 def _overrule(connection: Connection, loser: Memory, winner: Memory, *, reason: str, now: datetime) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from reasoning_bank.learning.contradiction import reconsider
 from reasoning_bank.learning.similarity import lesson_of
 from reasoning_bank.learning.support import Support, support
 from reasoning_bank.learning.trusting import review
@@ -75,6 +76,7 @@ def merge(
     note = (None, survivor.id)
     history.note(connection, workspace, [each.id for each in others], "merged", reason=reason, now=now, change=note)
     review(connection, workspace, survivor.id, now=now)
+    reconsider(connection, workspace, survivor.id, now=now)
     return survivor.id
 
 

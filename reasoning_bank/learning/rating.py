@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from reasoning_bank.learning.contradiction import decide
+from reasoning_bank.learning.contradiction import reconsider
 from reasoning_bank.learning.trusting import review
 from reasoning_bank.records import Counters, Verdict
 from reasoning_bank.storage import feedback, lineage
@@ -35,6 +35,5 @@ def rate(
     if verdict != "ignored":
         for id_ in counters:
             review(connection, workspace, id_, now=now)
-            for other, _ in lineage.contradictions(connection, workspace, [id_], live_only=True).get(id_, ()):
-                decide(connection, workspace, id_, other, now=now)
+            reconsider(connection, workspace, id_, now=now)
     return {id_: counters[by] for id_, by in zip(asked, rated, strict=True)}

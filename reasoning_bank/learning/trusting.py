@@ -7,10 +7,10 @@ from typing import Final
 from sqlalchemy import Connection
 
 from reasoning_bank.errors import InputError, NotFoundError
-from reasoning_bank.learning.contradiction import decide, reinstate
+from reasoning_bank.learning.contradiction import reconsider, reinstate
 from reasoning_bank.learning.support import ENOUGH, Support, support
 from reasoning_bank.records import Memory
-from reasoning_bank.storage import history, lineage, memories, standing
+from reasoning_bank.storage import history, memories, standing
 from reasoning_bank.storage.history import Entry
 
 BY_RATINGS: Final = "ratings: "
@@ -56,8 +56,7 @@ def restore(connection: Connection, workspace: str, id_: str, *, now: datetime) 
         raise InputError(f"memory {id_!r} is not quarantined: its trust is {memory.item.trust}")
     before = standing.before_quarantine(connection, workspace, id_)
     standing.set_trust(connection, workspace, id_, before, reason="restored by a person", now=now)
-    for other, _ in lineage.contradictions(connection, workspace, [id_], live_only=True).get(id_, ()):
-        decide(connection, workspace, id_, other, now=now)
+    reconsider(connection, workspace, id_, now=now)
     return memories.by_ids(connection, workspace, [id_])[id_]
 
 

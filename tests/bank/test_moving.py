@@ -78,4 +78,4 @@ async def test_what_was_exported_comes_back_with_everything_that_ties_it(
         assert misled.memory.quarantined_for == "ratings: misled 4 times by 2 raters, helped 0"
         (one,) = await other.get_memories("w", [ids[0]])
         assert one.genealogy.sources[1:]
-        assert one.memory.contradicts == (ids[2],)
+        assert one.genealogy.contradicts == (ids[2],)

@@ -34,7 +34,7 @@ async def test_good_lessons_stay_and_what_is_planted_among_them_does_not(setting
     assert fates["junk"]["rejected"] >= 0.8 * EACH
     assert fates["echo"]["rejected"] + fates["echo"]["merged"] == EACH
     assert fates["duplicate"]["merged"] == EACH
-    assert fates["contradiction"]["disputed"] >= EACH / 2
+    assert fates["contradiction"]["disputed"] + fates["contradiction"]["overruled"] >= EACH / 2
     assert fates["injection"]["quarantined"] >= EACH / 3
     assert report.defended.found == 1.0
     bad = ("junk", "injection")

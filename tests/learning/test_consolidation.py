@@ -220,14 +220,49 @@ async def test_what_has_no_vectors_yet_waits_and_is_not_forgotten(
 async def test_what_was_overruled_holds_again_when_the_other_is_quarantined(lessons: Lessons) -> None:
     text = "Set `pool_size` to {} when the workers time out waiting for a database connection."
     one, two = await lessons.add(text.format(20)), await lessons.add(text.format(50))
+    for number in range(4):
+        await lessons.add(f"Lesson {number} of another matter", task=f"Another matter, part {number}")
+    await lessons.write(lambda c: lineage.add_sources(c, "w", two, ["t3", "t4", "t5", "t6"], lessons.now))
     await lessons.consolidate(two)
-    assert await lessons.live() == [two]
+    assert one not in await lessons.live()
     for rater in ("a", "b", "a", "b"):
         await lessons.write(lambda c, r=rater: rate(c, "w", [two], "misled", now=lessons.now, actor=r))
+    assert (await lessons.memory(two)).item.trust == "quarantined"
     again = await lessons.memory(one)
     assert (again.superseded_by, again.item.valid_to, again.contradicts) == (None, None, ())
     events = [entry.event for entry in await lessons.read(lambda c: history.of_memory(c, "w", one))]
     assert events == ["overruled", "reinstated"]
     lessons.now = lessons.now.replace(hour=9)
     await lessons.write(lambda c: restore(c, "w", two, now=lessons.now))
-    assert await lessons.live() == [two]
+    assert one not in await lessons.live()
+
+
+async def trusted_pin(lessons: Lessons) -> str:
+    """A lesson that two tasks which ended well have taught."""
+    one = await lessons.add(PIN, task="Build the image of the renderer")
+    await lessons.consolidate(await lessons.add(PIN_AGAIN, task="Build the image of the renderer for release"))
+    assert (await lessons.memory(one)).item.trust == "trusted"
+    return one
+
+
+async def test_a_single_claim_does_not_stand_against_what_is_trusted_but_repeated_ones_do(lessons: Lessons) -> None:
+    one = await trusted_pin(lessons)
+    claims: list[str] = []
+    standing: list[list[str]] = []
+    for number in range(3):
+        claims.append(await lessons.add(f"{NO_PIN} ({'again ' * number})", task=f"Build the image, day {number}"))
+        await lessons.consolidate(claims[-1])
+        standing.append([id_ for id_ in await lessons.live() if id_ in {one, *claims}])
+    assert standing == [[one], [one, claims[1]], [claims[1]]]
+
+
+async def test_complaints_about_what_overruled_it_bring_a_memory_back(lessons: Lessons) -> None:
+    one = await trusted_pin(lessons)
+    two = await lessons.add(NO_PIN)
+    await lessons.consolidate(two)
+    assert await lessons.live() == [one]
+    await lessons.write(lambda c: rate(c, "w", [one], "misled", now=lessons.now, actor="a"))
+    assert await lessons.live() == [one]
+    await lessons.write(lambda c: rate(c, "w", [one], "misled", now=lessons.now, actor="b"))
+    assert (await lessons.memory(two)).superseded_by is None
+    assert await lessons.live() == [two], "one task against none"
