@@ -12,7 +12,7 @@ from reasoning_bank.compression.results import Compression, CompressionLimits, C
 from reasoning_bank.embeddings.backends import EmbedderChoice, open_embedder
 from reasoning_bank.embeddings.batching import BatchEmbeddingGenerator
 from reasoning_bank.embeddings.embedder import Embedder, Kind, Vectors
-from reasoning_bank.opening import embedder_choice, prompt_compressor, token_counter
+from reasoning_bank.opening import embedder_choice, outgoing, prompt_compressor, redaction_rules, token_counter
 from reasoning_bank.settings import Settings, load_settings
 
 
@@ -61,7 +61,7 @@ def compressor(settings: Settings, *, meaning: bool = True) -> Compress:
     assets = Assets(settings.assets_dir, hub_url=settings.assets.hub_url, allow_download=False)
     made = prompt_compressor(settings, token_counter(settings, assets))
     encode = (
-        partial(_encode, embedder_choice(settings), settings.assets_dir)
+        partial(_encode, embedder_choice(settings, outgoing(b"", redaction_rules(settings))), settings.assets_dir)
         if meaning and settings.compression.meaning
         else None
     )

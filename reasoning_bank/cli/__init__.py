@@ -25,7 +25,7 @@ COMMANDS = {
     "compress": ("compressing", "Shorten a prompt to a token budget: FILE, or standard input."),
     "store": ("storing", "Store what happened on a task, and what it teaches."),
     "capture": ("storing", "Keep an answer from a conversation, if it is worth remembering."),
-    "report": ("reporting", "Show what memories were good for, what is kept out of use, and what was done to a memory."),
+    "report": ("reporting", "Show what memories were good for, what is out of use, and what was done to a memory."),
     "restore": ("curating", "Bring quarantined memories back into use."),
     "prune": ("curating", "Forget what never was of use in a workspace that outgrew its size."),
     "eval": ("evaluating", "Measure how well the bank finds, abstains and compresses."),

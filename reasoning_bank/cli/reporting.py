@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.group("report")
 def report_command() -> None:
-    """Show what memories were good for, what is kept out of use, and what was done to a memory.
+    """Show what memories were good for, what is out of use, and what was done to a memory.
 
     \b
     Example:

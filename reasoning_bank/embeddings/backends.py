@@ -1,5 +1,6 @@
 """Which embedder a configuration means, and which one made the vectors a bank already has."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, assert_never
 
@@ -30,6 +31,7 @@ class EmbedderChoice:
         base_url: root of the API of `openai`.
         api_key: key of that API; never shown.
         allow_download: whether `sentence_transformers` may fetch a model.
+        clean: what every text passes that `openai` sends away.
     """
 
     backend: Backend = "onnx"
@@ -40,6 +42,7 @@ class EmbedderChoice:
     base_url: str = "https://api.openai.com/v1"
     api_key: str | None = field(default=None, repr=False)
     allow_download: bool = True
+    clean: Callable[[str], str] = field(default=str, compare=False)
 
 
 def open_embedder(choice: EmbedderChoice, assets: Assets) -> Embedder:
@@ -62,7 +65,7 @@ def open_embedder(choice: EmbedderChoice, assets: Assets) -> Embedder:
             from reasoning_bank.embeddings.openai import OpenAIEmbedder  # noqa: PLC0415
 
             url = checked_url(choice.base_url, key=choice.api_key, settings="embeddings")
-            return OpenAIEmbedder(choice.model, base_url=url, api_key=choice.api_key)
+            return OpenAIEmbedder(choice.model, base_url=url, api_key=choice.api_key, clean=choice.clean)
         case "sentence_transformers":
             from reasoning_bank.embeddings.sentence_transformers import SentenceTransformersEmbedder  # noqa: PLC0415
 

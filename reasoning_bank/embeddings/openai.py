@@ -1,7 +1,7 @@
 """Any server that speaks OpenAI's `/v1/embeddings`: the cloud's, or Ollama, vLLM, llama.cpp and others at home."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import NoReturn
 
@@ -43,6 +43,7 @@ class OpenAIEmbedder:
         dimensions: ask for shorter vectors, where the model can do that; None is its own length.
         max_tokens: what the model reads of a text; more is cut before it is sent.
         timeout_s: longest wait for the server to accept, and between two pieces of its answer.
+        clean: what every text passes before it is sent.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class OpenAIEmbedder:
         dimensions: int | None = None,
         max_tokens: int = _NORMAL_MAX_TOKENS,
         timeout_s: float = 30.0,
+        clean: Callable[[str], str] = str,
     ) -> None:
         self.limits = BatchLimits(texts=256, tokens=100_000, alone_above_tokens=100_000)
         self._model = model
@@ -66,6 +68,7 @@ class OpenAIEmbedder:
             limits=httpx2.Limits(max_connections=_CONNECTIONS),
         )
         self._api_key = api_key
+        self._clean = clean
         self._identity: EmbeddingIdentity | None = None
 
     @property
@@ -114,7 +117,7 @@ class OpenAIEmbedder:
     def _cut(self, text: str) -> str:
         most = self._max_tokens * _BYTES_PER_TOKEN
         # Empty input is an error at some servers.
-        return text.encode()[:most].decode("utf-8", "ignore") or " "
+        return self._clean(text).encode()[:most].decode("utf-8", "ignore") or " "
 
     def _ask(self, texts: Sequence[str]) -> Vectors:
         body: dict[str, object] = {"model": self._model, "input": list(texts), "encoding_format": "float"}

@@ -3,6 +3,7 @@
 import logging
 import secrets
 
+from reasoning_bank.errors import ConfigError
 from reasoning_bank.settings import Settings
 
 _TALKATIVE = ("mcp", "httpx2", "chromadb", "uvicorn", "asyncio")
@@ -12,14 +13,22 @@ _TALKATIVE = ("mcp", "httpx2", "chromadb", "uvicorn", "asyncio")
 class LazyRedaction(logging.Filter):
     """Redacts secrets in log lines; loads its rules with the first line, which is after the handshake."""
 
-    _rules: logging.Filter | None = None
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._settings = settings
+        self._rules: logging.Filter | None = None
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redacts `record` in place; always keeps it."""
         if self._rules is None:
-            from reasoning_bank.privacy.redaction import RedactingFilter, Redactor  # noqa: PLC0415 -- compiles its rules
+            from reasoning_bank.opening.privacy import redaction_rules  # noqa: PLC0415 -- compiles its rules
+            from reasoning_bank.privacy.redaction import RedactingFilter, Redactor  # noqa: PLC0415
 
-            self._rules = RedactingFilter(Redactor("redact", salt=secrets.token_bytes(16)))
+            try:
+                rules = redaction_rules(self._settings)
+            except ConfigError:  # the bank does not open with such rules, and says why
+                rules = None
+            self._rules = RedactingFilter(Redactor("redact", salt=secrets.token_bytes(16), rules=rules))
         return bool(self._rules.filter(record))
 
 
@@ -32,7 +41,7 @@ def log_to_stderr(settings: Settings, *, at_least: int = logging.NOTSET) -> None
     """
     level = max(logging.getLevelNamesMapping()[settings.log_level], at_least)
     handler = logging.StreamHandler()
-    handler.addFilter(LazyRedaction())
+    handler.addFilter(LazyRedaction(settings))
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _TALKATIVE:

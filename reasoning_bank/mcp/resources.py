@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 _OF_ALL_WORKSPACES = frozenset(
-    ("background", "batches", "caches", "counters", "language_models", "operations", "shared_searches", "strategies", "uptime_s")
+    (
+        "background",
+        "batches",
+        "caches",
+        "counters",
+        "language_models",
+        "operations",
+        "shared_searches",
+        "strategies",
+        "uptime_s",
+    )
 )
 """What `stats` tells of the whole process: how busy others are is not for the holder of a token for one workspace."""
 Read = Callable[["ReasoningBank", str], Awaitable[Mapping[str, Any]]]

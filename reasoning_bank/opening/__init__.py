@@ -2,6 +2,7 @@
 
 from reasoning_bank.opening.clockwork import Clockwork, clockwork
 from reasoning_bank.opening.embedding import embedder_choice
+from reasoning_bank.opening.privacy import outgoing, redaction_rules
 from reasoning_bank.opening.rooms import Rooms, open_rooms
 from reasoning_bank.opening.texts import counting, prompt_compressor, token_counter
 
@@ -12,6 +13,8 @@ __all__ = [
     "counting",
     "embedder_choice",
     "open_rooms",
+    "outgoing",
     "prompt_compressor",
+    "redaction_rules",
     "token_counter",
 ]

@@ -1,6 +1,6 @@
 """The embedding model, and the background work that uses it, from the settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, cast
 
@@ -19,8 +19,8 @@ MODEL_WAIT_S: Final = 5.0
 """Longest wait of background work for a model that is loading; then it is put back, for whoever has one."""
 
 
-def embedder_choice(settings: Settings) -> EmbedderChoice:
-    """What the settings say about embedding."""
+def embedder_choice(settings: Settings, clean: Callable[[str], str]) -> EmbedderChoice:
+    """What the settings say about embedding; `clean` is what texts pass that leave the machine."""
     chosen = settings.embeddings
     return EmbedderChoice(
         backend=chosen.backend,
@@ -31,10 +31,11 @@ def embedder_choice(settings: Settings) -> EmbedderChoice:
         base_url=chosen.base_url,
         api_key=chosen.api_key.get_secret_value() if chosen.api_key else None,
         allow_download=settings.assets.allow_download,
+        clean=clean,
     )
 
 
-def configured_model(settings: Settings, assets: Assets) -> RunningModel:
+def configured_model(settings: Settings, assets: Assets, clean: Callable[[str], str]) -> RunningModel:
     """The configured model, not loaded; entered, it loads in the background, fetching what is missing if it may."""
     chosen = settings.embeddings
 
@@ -42,7 +43,7 @@ def configured_model(settings: Settings, assets: Assets) -> RunningModel:
         return assets.install([MINILM], progress=progress)
 
     may_fetch = chosen.backend == "onnx" and settings.assets.allow_download
-    embedder = open_embedder(embedder_choice(settings), assets)
+    embedder = open_embedder(embedder_choice(settings, clean), assets)
     return RunningModel(embedder, batch_size=chosen.batch_size, obtain=obtain if may_fetch else None)
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from reasoning_bank.learning.admission import Limits
+from reasoning_bank.privacy.own_rules import read_own_rules
 from reasoning_bank.privacy.redaction import Mode, Redactor
+from reasoning_bank.privacy.rules import RuleSet, rule_set
 from reasoning_bank.settings import Settings
 from reasoning_bank.storage import workspaces
 from reasoning_bank.storage.database import Database
@@ -18,9 +20,22 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(limits.task_bytes, limits.memory_bytes, limits.trajectory_bytes, limits.tags)
 
 
-def redactor_of(settings: Settings, database: Database, salt: bytes) -> Callable[[str], Redactor]:
+def redaction_rules(settings: Settings) -> RuleSet | None:
+    """The rules of the settings; None: those of the package, which are loaded with the first text. Reads a file.
+
+    Raises:
+        ConfigError: the user's file cannot be read, or a rule in it cannot work; names it.
+    """
+    chosen = settings.privacy
+    own = read_own_rules(chosen.rules) if chosen.rules else ()
+    return rule_set(chosen.pii, own) if chosen.pii or own else None
+
+
+def redactor_of(
+    settings: Settings, database: Database, salt: bytes, rules: RuleSet | None
+) -> Callable[[str], Redactor]:
     """The redactor of a workspace: its own privacy mode where it has one, else the setting."""
-    redactors = {mode: Redactor(mode, salt) for mode in MODES}
+    redactors = {mode: Redactor(mode, salt, rules=rules) for mode in MODES}
 
     def of(workspace: str) -> Redactor:
         found = database.read_now(lambda connection: workspaces.find(connection, workspace))
@@ -30,7 +45,7 @@ def redactor_of(settings: Settings, database: Database, salt: bytes) -> Callable
     return of
 
 
-def outgoing(salt: bytes) -> Callable[[str], str]:
-    """What every text for a language model passes: whatever a workspace keeps, no secret leaves the machine."""
-    redactor = Redactor("redact", salt)
+def outgoing(salt: bytes, rules: RuleSet | None) -> Callable[[str], str]:
+    """What every text for a remote model passes: whatever a workspace keeps, no secret leaves the machine."""
+    redactor = Redactor("redact", salt, rules=rules)
     return lambda text: redactor.text(text).text

@@ -23,7 +23,7 @@ from reasoning_bank.opening.embedding import configured_model, embedding_handler
 from reasoning_bank.opening.indexing import vector_index
 from reasoning_bank.opening.language import Language, known_cases, language_model
 from reasoning_bank.opening.learning import Learning, learning
-from reasoning_bank.opening.privacy import outgoing, redactor_of
+from reasoning_bank.opening.privacy import outgoing, redaction_rules, redactor_of
 from reasoning_bank.opening.searching import retrieval_caches, retriever_of
 from reasoning_bank.opening.texts import counting, threaded_compressor, token_counter
 from reasoning_bank.privacy.redaction import Redactor
@@ -92,17 +92,19 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
     salt = bytes.fromhex(await database.write(lambda c: facts.put_once(c, _SALT, secrets.token_hex(16))))
     assets = Assets(settings.assets_dir, hub_url=settings.assets.hub_url, allow_download=settings.assets.allow_download)
     owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    model = await stack.enter_async_context(configured_model(settings, assets))
+    rules = await anyio.to_thread.run_sync(redaction_rules, settings)
+    clean = outgoing(salt, rules)
+    model = await stack.enter_async_context(configured_model(settings, assets, clean))
     models = await stack.enter_async_context(model_switch(settings, database, model, assets, clock, owner))
     tokens = await anyio.to_thread.run_sync(token_counter, settings, assets)
     count_tokens = counting(tokens)
     index, indexer = vector_index(settings, database, clock, stack)
-    redactor = redactor_of(settings, database, salt)
+    redactor = redactor_of(settings, database, salt, rules)
     caches = retrieval_caches(settings)
     retriever = retriever_of(settings, database, models, caches, count_tokens, index, clock)
     compressor = threaded_compressor(settings, tokens, models)
     cases = await known_cases(settings)
-    language = await language_model(settings, database, cases, clock, stack, clean=outgoing(salt))
+    language = await language_model(settings, database, cases, clock, stack, clean=clean)
 
     def wake() -> None:  # the worker is made last: of the handlers that queue more work for it
         worker.wake()

@@ -190,12 +190,22 @@ class CompressionSettings(Group):
     )
 
 
+PersonalData = Literal["email", "phone", "iban", "card", "national-id"]
+
+
 class PrivacySettings(Group):
     """What happens to secrets before any text reaches disk, log or index."""
 
     mode: Literal["off", "redact", "block"] = Field(
         default="redact",
         description="Keep secrets, replace them by placeholders, or refuse the text and name the kinds found.",
+    )
+    pii: Annotated[tuple[PersonalData, ...], NoDecode, BeforeValidator(split_commas)] = Field(
+        default=(), description="Personal data that is treated like secrets, by kind; none by default."
+    )
+    rules: Directory | None = Field(
+        default=None,
+        description="TOML file with redaction rules of your own (RE2 syntax); see config/redaction.toml.",
     )
 
 

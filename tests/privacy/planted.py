@@ -254,9 +254,9 @@ def script(file: Path, pairs: Sequence[tuple[str, Planted]]) -> None:
 
 
 @asynccontextmanager
-async def _logging_to(file: Path) -> AsyncGenerator[None]:
+async def _logging_to(file: Path, settings: Settings) -> AsyncGenerator[None]:
     handler = await anyio.to_thread.run_sync(lambda: logging.FileHandler(file, encoding="utf-8"))
-    handler.addFilter(LazyRedaction())
+    handler.addFilter(LazyRedaction(settings))
     logging.getLogger().addHandler(handler)
     try:
         yield
@@ -282,7 +282,7 @@ def settings_of(directory: Path, **more: Any) -> Settings:
 async def leaks(directory: Path, pairs: Sequence[tuple[str, Planted]], settings: Settings) -> list[Leak]:
     """Bring every secret in by its door, then look for all of them: on disk, open and closed, in a backup, in rows."""
     await anyio.to_thread.run_sync(script, directory / "script.toml", pairs)
-    async with _logging_to(directory / "bank.log"), ReasoningBank(settings) as bank:
+    async with _logging_to(directory / "bank.log", settings), ReasoningBank(settings) as bank:
         for place, (door, secret) in enumerate(pairs):
             # A name that is part of no other: "n1x" is not in "n11x".
             await DOORS[door][0](bank, f"n{place}x", secret.text)
