@@ -43,6 +43,8 @@ async def until_looked_at(rooms: Rooms, workspace: str, result: StoreResult, *, 
     with anyio.move_on_after(wait_s):
         while latest.queued:
             await anyio.sleep(_POLL_S)
-            found = await rooms.database.read(lambda c: rooms.recorder.answer(c, workspace, result.idempotency_key))
+            found = await rooms.database.read(
+                lambda c: rooms.learning.recorder.answer(c, workspace, result.idempotency_key)
+            )
             latest = found or latest
     return replace(latest, replayed=result.replayed)
