@@ -98,7 +98,7 @@ class PromptCompressor:
         What loses nothing is done always: blanks, the layout of JSON, comments, repeats. When that is not enough, logs
         and stack traces are folded, and then whole units (sentences, chat turns, blocks of code, lines) are kept: those
         that have to do with the query, else with the prompt's own question, else with what it is about. Every gap is
-        marked, in JSON behind it, so that it still parses. Where not even the question fits, its telling words stay.
+        marked; one in JSON behind it, so that it still parses, and not at all where the prompt is JSON as a whole. Where not even the question fits, its telling words stay.
         Words, numbers, addresses and code tokens are never cut. Deterministic, and idempotent at the same absolute
         target (`max_tokens` of the first result, ratio 1).
 
@@ -125,7 +125,9 @@ class PromptCompressor:
 
     def _wanted(self, options: CompressionOptions) -> _Wanted:
         given = {name: value for name, value in options.items() if value is not None}
-        given["preserve"] = tuple(options.get("preserve", ()))
+        preserve = options.get("preserve") or ()
+        # A string is a sequence too, of characters that would all stay.
+        given["preserve"] = (preserve,) if isinstance(preserve, str) else tuple(preserve)
         query = (options.get("query") or "").strip()
         wanted = replace(self._defaults, **{**given, "query": query or None})
         _check(wanted)

@@ -56,7 +56,10 @@ _GOES_ON: Final = re.compile(r"[ \t]{0,4}(?![-+*\d]+[.)]?\s|\*\*)[\w(\[\"'`*]")
 
 _BLOCKS: Final[frozenset[Kind]] = frozenset({"code", "diff", "trace", "yaml"})
 _LINES: Final[frozenset[Kind]] = frozenset({"log", "json", "csv", "table"})
-_SENTENCE_END: Final = re.compile(r"[.!?][\"')\]]{0,3}\s+(?=[\"'(\[]?[A-Z0-9\u00c0-\u04ff])|[。！？；][」』”’）]?")
+_SENTENCE_END: Final = re.compile(
+    r"[.!?][\"')\]]{0,3}\s+(?=[\"'(\[]?[A-Z0-9\u00c0-\u04ff])|[。！？；][」』”’）]?|</[\w:-]{1,40}>\s*(?=<\w)"
+)
+"""A sentence ends, too, where an element of HTML begins right behind another one."""
 _BLANKS: Final = re.compile(r"\s+")
 _WORD: Final = re.compile(r"\S+")
 _CJK: Final = "\u3001-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff01-\uff60"

@@ -36,3 +36,26 @@ def test_where_sentences_fit_none_is_left_in_half() -> None:
     text = compressed(" ".join(said) + "\n\nWhat about the mail service?", ratio=0.3)
     assert said[4] in text
     assert text.count("must not") == sum(sentence in text for sentence in said) > 0
+
+
+def test_a_question_at_the_end_of_a_long_line_decides_what_stays() -> None:
+    said = [
+        f"Warehouse {number} keeps {number * 17} crates of the {name} kind."
+        for number, name in enumerate("abcdefgh" * 6)
+    ]
+    said[20] = "The forklift was repaired by Dana in spring."
+    text = compressed(" ".join([*said, "Who repaired the forklift?"]), ratio=0.2)
+    assert said[20] in text
+    assert "Who repaired the forklift?" in text
+
+
+def test_one_line_of_html_is_cut_between_elements() -> None:
+    items = [f"<li><a href='/p/{number}'>Item {number}</a> costs {number * 3} EUR</li>" for number in range(200)]
+    text = compressed(f"<ul>{''.join(items)}</ul>", ratio=0.3)
+    assert text.count("<li>") == text.count("</li>") == sum(item in text for item in items) > 10
+
+
+def test_one_text_to_preserve_is_not_taken_for_its_characters() -> None:
+    prompt = " ".join(f"On day {number} the weather was mild." for number in range(60)) + " Gate 7 is shut."
+    assert compressed(prompt, ratio=0.2, preserve="Gate 7").count("Gate 7") == 1
+    assert compressed(prompt, ratio=0.2, preserve="Gate 7") == compressed(prompt, ratio=0.2, preserve=["Gate 7"])
