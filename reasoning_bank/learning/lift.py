@@ -132,7 +132,7 @@ def _share(tasks: Iterable[_Task]) -> Share:
 def _given(connection: Connection, workspace: str) -> dict[str, dict[str, datetime]]:
     """By memory, or what took it in since, the tasks it was given for and when first."""
     rows = servings.of_workspace(connection, workspace)
-    stands = lineage.successors(connection, workspace, {id_ for id_, _, _ in rows}, merged_only=True)
+    stands = lineage.successors(connection, workspace, {id_ for id_, _, _ in rows})
     given: dict[str, dict[str, datetime]] = {}
     for id_, task, at in rows:
         tasks = given.setdefault(stands.get(id_, id_), {})

@@ -29,7 +29,7 @@ def rate(
         NotFoundError: naming the ids this workspace does not have; nothing is counted then.
     """
     asked = list(dict.fromkeys(ids))
-    stands = lineage.successors(connection, workspace, asked, merged_only=True)
+    stands = lineage.successors(connection, workspace, asked)
     rated = [stands.get(id_, id_) for id_ in asked]
     counters = feedback.add(connection, workspace, rated, verdict, now=now, note=note, actor=actor)
     if verdict != "ignored":

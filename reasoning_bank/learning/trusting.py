@@ -1,6 +1,5 @@
 """How far memories are trusted after what was learned of them: corroborated, taken out of use, brought back."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -10,8 +9,7 @@ from reasoning_bank.errors import InputError, NotFoundError
 from reasoning_bank.learning.contradiction import reconsider, reinstate
 from reasoning_bank.learning.support import ENOUGH, Support, support
 from reasoning_bank.records import Memory
-from reasoning_bank.storage import history, memories, standing
-from reasoning_bank.storage.history import Entry
+from reasoning_bank.storage import memories, standing
 
 BY_RATINGS: Final = "ratings: "
 """What the reason of a quarantine begins with that ratings led to, and that ratings can end."""
@@ -58,14 +56,6 @@ def restore(connection: Connection, workspace: str, id_: str, *, now: datetime) 
     standing.set_trust(connection, workspace, id_, before, reason="restored by a person", now=now)
     reconsider(connection, workspace, id_, now=now)
     return memories.by_ids(connection, workspace, [id_])[id_]
-
-
-def trust_changes(connection: Connection, workspace: str, ids: Sequence[str] | None = None) -> list[Entry]:
-    """Every change of trust of these memories, oldest first; without ids the last hundred of the workspace."""
-    if ids is None:
-        return history.latest(connection, workspace, "trust")[::-1]
-    found = history.of_memories(connection, workspace, ids)
-    return [entry for id_ in ids for entry in found.get(id_, ()) if entry.event == "trust"]
 
 
 def _complaint(known: Support) -> str:

@@ -1,7 +1,7 @@
 """Where memories come from and what came of them: sources, parents, successors, and what says the opposite."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Final
 
@@ -122,39 +122,33 @@ def note_opponents(connection: Connection, workspace: str, ids: Iterable[str]) -
     changes.append(connection, workspace, {other for pairs in opposed.values() for other, _ in pairs}, "update")
 
 
-def successors(connection: Connection, workspace: str, ids: Iterable[str], *, merged_only: bool) -> dict[str, str]:
-    """By id, the memory that stands for it now: itself, or what it was merged into or replaced by, at any distance.
+def successors(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, str]:
+    """By id, the memory that stands for it now: itself, or what took it in, at any distance; unknown ids are absent.
 
-    Args:
-        merged_only: follow only those that took it in (it is among their parents), not those that overruled it.
-
-    Unknown ids are absent.
+    What took a memory in has it among its parents. What overruled it says something else and stands for itself only.
     """
-    now_at: dict[str, str] = {}
+    wanted = list(dict.fromkeys(ids))
     next_of: dict[str, str] = {}
-    open_ids = list(dict.fromkeys(ids))
-    wanted = open_ids
+    known: set[str] = set()
+    waiting = wanted
     for _ in range(_LONGEST_CHAIN):
-        rows = _steps(connection, workspace, open_ids, merged_only=merged_only)
-        next_of |= {id_: by for id_, by in rows.items() if by is not None}
-        now_at |= dict.fromkeys(rows, "")
-        open_ids = [by for by in rows.values() if by is not None and by not in now_at]
-        if not open_ids:
+        steps = _steps(connection, workspace, waiting)
+        known |= steps.keys()
+        next_of |= {id_: by for id_, by in steps.items() if by is not None}
+        waiting = [by for by in steps.values() if by is not None and by not in known]
+        if not waiting:
             break
-    return {id_: _last(id_, next_of, now_at) for id_ in wanted if id_ in now_at}
+    return {id_: _last(id_, next_of, known) for id_ in wanted if id_ in known}
 
 
-def _steps(
-    connection: Connection, workspace: str, ids: Sequence[str], *, merged_only: bool
-) -> Mapping[str, str | None]:
+def _steps(connection: Connection, workspace: str, ids: Sequence[str]) -> dict[str, str | None]:
+    """By id, what took it in directly, or None."""
     found: dict[str, str | None] = {}
     for some in batches(ids):
         mine = (memories.c.workspace == workspace) & memories.c.id.in_(some)
         found |= dict(connection.execute(select(memories.c.id, memories.c.superseded_by).where(mine)).all())
-    if merged_only:
-        families = _families(connection, workspace, [by for by in found.values() if by is not None])
-        found = {id_: by if by is not None and id_ in families.get(by, ()) else None for id_, by in found.items()}
-    return found
+    families = _families(connection, workspace, [by for by in found.values() if by is not None])
+    return {id_: by if by is not None and id_ in families.get(by, ()) else None for id_, by in found.items()}
 
 
 def _families(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -166,7 +160,7 @@ def _families(connection: Connection, workspace: str, ids: Iterable[str]) -> dic
     return found
 
 
-def _last(id_: str, next_of: Mapping[str, str], known: Mapping[str, str]) -> str:
+def _last(id_: str, next_of: Mapping[str, str], known: Set[str]) -> str:
     seen = {id_}
     while (following := next_of.get(id_)) is not None and following in known and following not in seen:
         seen.add(following)

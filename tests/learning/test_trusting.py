@@ -5,9 +5,9 @@ import pytest
 from reasoning_bank.errors import InputError, NotFoundError
 from reasoning_bank.learning.rating import rate
 from reasoning_bank.learning.support import rarely_helps
-from reasoning_bank.learning.trusting import restore, trust_changes
+from reasoning_bank.learning.trusting import restore
 from reasoning_bank.records import Verdict
-from reasoning_bank.storage import lineage, memories, servings
+from reasoning_bank.storage import history, lineage, memories, servings
 from reasoning_bank.storage.scope import scoped_ids
 from tests.learning.lessons import Lessons
 
@@ -93,9 +93,8 @@ async def test_a_person_restores_and_earlier_verdicts_count_no_more(lessons: Les
     await rated(lessons, id_, "misled", "c")
     memory = await lessons.memory(id_)
     assert (memory.item.trust, memory.quarantined_for) == ("normal", None)
-    changes = await lessons.read(lambda c: trust_changes(c, "w"))
+    changes = await lessons.read(lambda c: history.of_memory(c, "w", id_))
     assert [(each.before, each.after) for each in changes] == [("normal", "quarantined"), ("quarantined", "normal")]
-    assert changes == await lessons.read(lambda c: trust_changes(c, "w", [id_]))
 
 
 async def test_later_thanks_clear_a_memory_that_ratings_took_out_of_use(lessons: Lessons) -> None:
