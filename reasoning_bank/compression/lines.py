@@ -34,7 +34,8 @@ _LINE: Final = re.compile(
     r"|\s*(?:async def|def|class) \w+.*:\s*(?:#.*)?$|\s*(?:from [\w.]+ import |import [\w.{*])"
     r"|\s*(?:if|for|while|with|elif|except)\b.*:\s*$|\s*(?:return|raise|yield|assert|await)\b.*[\w)\]\"'}]\s*$"
     r"|\s*(?:#include\b|(?:public|private|static|func|fn|let|const|var|export)\b.*)|\s*@\w[\w.]*(?:\(.*)?$"
-    r"|\s*[\w.\[\]\"']+(?:: ?[\w\[\], |.]+)? ?[-+*/|&]?= ?\S|\s*[\w.]+\(.*\)?,?\s*$|\s*(?://|/\*|\*/)|#!)"
+    r"|\s*[\w.\[\]\"']+(?:: ?[\w\[\], |.]+)? ?[-+*/|&]?= ?\S|\s*[\w.]+\(.*\)?,?\s*$|\s*(?://|/\*|\*/)|#!"
+    r"|\s*\"[^\"]{1,80}\" ?: ?[^\s].*[\w\"{}\[\]],?\s*$)"
     r"|(?P<yaml>---\s*$|\s*(?:- )?[\w./-]+:(?:\s+\S.*)?$|\s*- \S+$)"
 )
 _TRACE_END: Final = re.compile(r"[A-Za-z_][\w.$]*(?:Error|Exception|Warning|Interrupt|Exit|Fault|Panic)?\b(?::|$)")

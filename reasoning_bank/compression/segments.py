@@ -10,6 +10,7 @@ from reasoning_bank.compression.edits import Kind, Segment, Span
 from reasoning_bank.compression.instructions import instructions
 from reasoning_bank.compression.lines import runs
 from reasoning_bank.compression.python import is_python
+from reasoning_bank.compression.structured import BYTE_ORDER_MARK
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -76,7 +77,7 @@ def language_of(tag: str) -> str:
 
 def _whole(text: str) -> Segment | None:
     """Return the one segment of a text that is one document."""
-    start = text.lstrip()[:1]
+    start = text.removeprefix(BYTE_ORDER_MARK).lstrip()[:1]
     if start and start in "{[" and _is_json(text):
         return Segment(0, len(text), "json")
     if is_python(text):
@@ -86,7 +87,7 @@ def _whole(text: str) -> Segment | None:
 
 def _is_json(text: str) -> bool:
     try:
-        return isinstance(json.loads(text), dict | list)
+        return isinstance(json.loads(text.removeprefix(BYTE_ORDER_MARK)), dict | list)
     except (ValueError, RecursionError):
         return False
 

@@ -18,7 +18,9 @@ _TOKEN: Final = re.compile(
     r"|(?P<blank>[ \t\n\r]+)|(?P<word>[-+.\w]+)"
 )
 _BLANK_OR_TEXT: Final = re.compile(r'"[^"\\]*(?:"|(?P<escaped>(?:\\.[^"\\]*)+"))|(?P<blank>[ \t\n\r]+)')
-_BLANKS: Final = re.compile(r"[ \t\n\r]*")
+BYTE_ORDER_MARK: Final = "\ufeff"
+"""What some editors put in front of a file; it stays there."""
+_BLANKS: Final = re.compile(rf"[ \t\n\r{BYTE_ORDER_MARK}]*")
 # A pair of halves, or one character; halves alone, controls and what is not printed keep their escapes.
 _ESCAPE: Final = re.compile(
     r"\\(?:(?P<slash>/)|u(?P<high>[dD][89abAB]\w\w)\\u(?P<low>[dD][c-fC-F]\w\w)|u(?P<code>\w{4})|[^u/])"

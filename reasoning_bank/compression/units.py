@@ -205,7 +205,9 @@ def _body(text: str, kind: Kind, body: Span, *, longest: int, shared: int) -> It
         blocks = _joined(ends, start, max(min(_BLOCK_CHARS, longest), shared))
         yield from _grouped(text, blocks, _Limits(max(min(_BLOCK_CHARS, longest), shared), longest), together=1)
     elif kind in _LINES:
-        yield from _grouped(text, _lines(text, start, end, shared), whole, together=_LINES_TOGETHER)
+        # JSON that is broken and laid out has hardly more than a mark in each line.
+        shortest = max(_SENTENCE_CHARS, shared) if kind == "json" else shared
+        yield from _grouped(text, _lines(text, start, end, shortest), whole, together=_LINES_TOGETHER)
     else:
         yield from _prose(text, body, _limits(text, longest), shared)
 

@@ -1,8 +1,12 @@
 """What is left of a prompt, as whoever reads it sees it."""
 
+import json
 from typing import Unpack
 
+import pytest
+
 from reasoning_bank.compression.compressor import PromptCompressor
+from reasoning_bank.compression.cutting import MARK
 from reasoning_bank.compression.results import CompressionOptions
 from reasoning_bank.text.tokens import ESTIMATED, TokenCounter
 
@@ -59,3 +63,21 @@ def test_one_text_to_preserve_is_not_taken_for_its_characters() -> None:
     prompt = " ".join(f"On day {number} the weather was mild." for number in range(60)) + " Gate 7 is shut."
     assert compressed(prompt, ratio=0.2, preserve="Gate 7").count("Gate 7") == 1
     assert compressed(prompt, ratio=0.2, preserve="Gate 7") == compressed(prompt, ratio=0.2, preserve=["Gate 7"])
+
+
+@pytest.mark.parametrize("fence", ["{}", "```json\n{}\n```"])
+def test_half_a_document_of_json_is_not_cut_into_single_lines(fence: str) -> None:
+    rows = [{"id": number, "name": f"user {number}", "score": number * 1.5} for number in range(60)]
+    half = json.dumps(rows, indent=2)[:2500]
+    text = compressed(fence.format(half), ratio=0.5)
+    shown = [part for part in text.split(MARK) if part.strip()]
+    assert len(text.splitlines()) / len(shown) > 5
+
+
+def test_a_byte_order_mark_does_not_hide_json() -> None:
+    rows = [{"id": number, "name": f"user {number}"} for number in range(60)]
+    prompt = "\ufeff" + json.dumps(rows, indent=2)
+    assert compressed(prompt, ratio=1.0) == "\ufeff" + json.dumps(rows, separators=(",", ":"))
+    some = json.loads(compressed(prompt, ratio=0.3).removeprefix("\ufeff"))
+    assert 5 < len(some) < 60
+    assert all(row in rows for row in some)
