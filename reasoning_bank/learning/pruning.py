@@ -8,8 +8,10 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select
 
+from reasoning_bank.learning.work import EMBED, promise
 from reasoning_bank.records import Trust
 from reasoning_bank.storage import history, memories
+from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.schema import memories as table
 from reasoning_bank.storage.scope import is_live
 from reasoning_bank.storage.timestamps import from_micros
@@ -75,9 +77,14 @@ def prune_some(connection: Connection, workspace: str, *, limit: int, now: datet
 
 
 def undo_pruning(connection: Connection, workspace: str, *, since: datetime, now: datetime) -> list[str]:
-    """Brings back what was pruned since a moment; the ids that are back. They need vectors no more than before."""
+    """Brings back what was pruned since a moment; the ids that are back."""
     entries = history.latest(connection, workspace, "pruned", limit=1_000_000)
-    return memories.undelete(connection, workspace, [each.memory_id for each in entries if each.at >= since], now)
+    pruned = [each.memory_id for each in entries if each.at >= since]
+    back = memories.undelete(connection, workspace, pruned, now)
+    for some in batches(back):
+        # Another model may have taken over meanwhile.
+        promise(connection, workspace, EMBED, some, now=now)
+    return back
 
 
 def worth_of(trust: Trust, *, used: int, complaints: int, age_days: float) -> float:
