@@ -7,6 +7,7 @@ in the open. What one trace teaches is written once, with what it replaces, in o
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, cast
 
 from sqlalchemy import Connection
@@ -30,7 +31,7 @@ from reasoning_bank.learning.prompting import (
     material_of,
     told_run,
 )
-from reasoning_bank.llm.model import LanguageModel
+from reasoning_bank.llm.model import Answered, LanguageModel
 from reasoning_bank.records import (
     Counters,
     ErrorContext,
@@ -115,27 +116,26 @@ class TraceDistiller:
         Raises:
             UpstreamError: the model did not answer for one of them; all others are done.
         """
+        begun = [await self._database.read(partial(_begun, row=row)) for row in rows]
+        looks = [look for look in begun if look is not None]
+        judged = await self._judged([look for look in looks if _is_open(look)])
         turns = asyncio.Semaphore(_AT_ONCE)
 
-        async def look(row: OutboxRow) -> None:
-            payload = cast("Mapping[str, str]", row.payload)
+        async def learn(look: _Look) -> None:
+            judgement = judged.get(look.trace.id, look.judgement)
+            if isinstance(judgement, UpstreamError):
+                raise judgement
             async with turns:
-                await self._look(row.workspace, payload["trace_id"], payload["key"])
+                await self._learn(look, judgement)
 
-        results = await asyncio.gather(*(look(row) for row in rows), return_exceptions=True)
+        results = await asyncio.gather(*map(learn, looks), return_exceptions=True)
         errors = [result for result in results if isinstance(result, BaseException)]
         # What is our fault is told before what will pass.
         for error in sorted(errors, key=lambda error: isinstance(error, UpstreamError)):
             raise error
 
-    async def _look(self, workspace: str, trace_id: str, key: str) -> None:
-        look = await self._database.read(lambda connection: _begun(connection, workspace, trace_id, key))
-        if look is None:
-            return
-        report, judgement = look.trace.report, look.judgement
-        if report.outcome == "unknown" and not is_sure(judgement):
-            judgement = await self._judged(workspace, look)
-        ended = _ended(report, judgement)
+    async def _learn(self, look: _Look, judgement: Judgement | None) -> None:
+        workspace, ended = look.trace.workspace, _ended(look.trace.report, judgement)
         others = [other for other in look.others if _differs(other.report, ended)]
         asked = PROMPTS[_prompt_for(ended, contrasts=bool(others))]
         material = await self._material([_Run(look.trace.id, ended, look.told), *others])
@@ -147,13 +147,17 @@ class TraceDistiller:
         await self._database.write(lambda c: self._finish(c, look, judgement, examined, sources))
         self._new_work()
 
-    async def _judged(self, workspace: str, look: _Look) -> Judgement:
+    async def _judged(self, looks: Sequence[_Look]) -> dict[str, Judgement | UpstreamError]:
+        """How each trace ended, by its id, or why no model said so; the small ones of a workspace share a question."""
         asked = PROMPTS["judge"]
-        request = asked.request(await self._material([_Run(look.trace.id, look.trace.report, look.told)]))
-        answered = await self._model.ask(workspace, "judge", request, Verdict)
-        verdict = answered.value
-        confidence = min(verdict.confidence, _MOST_CONFIDENT)
-        return Judgement(verdict.outcome, verdict.reason, confidence, _made_by(answered.by, asked))
+        judged: dict[str, Judgement | UpstreamError] = {}
+        for workspace in dict.fromkeys(look.trace.workspace for look in looks):
+            its = [look for look in looks if look.trace.workspace == workspace]
+            runs = [[_Run(look.trace.id, look.trace.report, look.told)] for look in its]
+            requests = [asked.request(await self._material(run)) for run in runs]
+            answers = await self._model.ask_many(workspace, "judge", requests, Verdict)
+            judged |= {look.trace.id: _verdict(answer, asked) for look, answer in zip(its, answers, strict=True)}
+        return judged
 
     async def _material(self, runs: "Sequence[_Run]") -> str:
         share = self._material_tokens // len(runs)
@@ -212,8 +216,10 @@ class TraceDistiller:
         return replace(answer, memories=(*stored, *kept), distillation="llm", distil_request=None)
 
 
-def _begun(connection: Connection, workspace: str, trace_id: str, key: str) -> _Look | None:
+def _begun(connection: Connection, row: OutboxRow) -> _Look | None:
     """What a look begins with, or None where there is nothing to do any more."""
+    payload = cast("Mapping[str, str]", row.payload)
+    workspace, trace_id, key = row.workspace, payload["trace_id"], payload["key"]
     answer = remembered(connection, workspace, key)
     trace = traces.by_id(connection, workspace, trace_id)
     done = traces.find_key(connection, workspace, _done(trace_id))
@@ -235,6 +241,17 @@ def _begun(connection: Connection, workspace: str, trace_id: str, key: str) -> _
             if ended.outcome != "unknown" and (run := told_run(ended))
         ),
     )
+
+
+def _is_open(look: _Look) -> bool:
+    return look.trace.report.outcome == "unknown" and not is_sure(look.judgement)
+
+
+def _verdict(answer: Answered[Verdict] | UpstreamError, asked: Prompt) -> Judgement | UpstreamError:
+    if isinstance(answer, UpstreamError):
+        return answer
+    said = answer.value
+    return Judgement(said.outcome, said.reason, min(said.confidence, _MOST_CONFIDENT), _made_by(answer.by, asked))
 
 
 def _done(trace_id: str) -> str:

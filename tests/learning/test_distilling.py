@@ -184,6 +184,22 @@ async def test_an_unknown_end_is_judged_by_the_model_first(tmp_path: Path) -> No
         assert {request.temperature for request in bank.provider.requests} == {0.0}
 
 
+async def test_open_ends_share_a_question_and_one_without_an_answer_is_asked_alone(tmp_path: Path) -> None:
+    said: JsonValue = [
+        {"item": number, "answer": {"outcome": outcome, "reason": "the end shows it", "confidence": 0.8}}
+        for number, outcome in ((1, "failure"), (3, "success"))
+    ]
+    together = ScriptedReply(purpose="judge", json={"answers": said}, times=1)
+    async with distilling_bank(tmp_path, together, verdict("partial"), lessons()) as bank:
+        stored = [await bank.store(f"Mend part {part} of the API", "unknown", STUCK) for part in ("a", "b", "c")]
+        await bank.look()
+        judged = await bank.database.read(lambda c: judgements.of_traces(c, SPACE, [each.trace_id for each in stored]))
+        assert [judged[each.trace_id].outcome for each in stored] == ["failure", "partial", "success"]
+        asked = [request.schema_name for request in bank.provider.requests]
+        assert asked[:2] == ["answers", "judge"]
+        assert len(asked) == 5
+
+
 async def test_a_lesson_of_a_failure_needs_its_error_context(tmp_path: Path) -> None:
     async with distilling_bank(tmp_path, lessons({**PITFALL, "error_context": None}, PITFALL)) as bank:
         stored = await bank.store("Fix the failing API test", "failure", TIMEOUT)
