@@ -4,6 +4,7 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 from typing import Final
 
@@ -29,11 +30,20 @@ def own_steps(trajectory: JsonValue) -> list[Step]:
     return [step for step in read_steps(trajectory) if not _RECALLING.match(step.tool or step.action)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Served:
+    """A memory that was served; what it says is taken apart when something is compared with it, not while serving."""
+
     id: str
-    runs: frozenset[str]
-    lesson: Lesson
+    item: MemoryItem
+
+    @cached_property
+    def runs(self) -> frozenset[str]:
+        return _runs(_said(self.item))
+
+    @cached_property
+    def lesson(self) -> Lesson:
+        return lesson_of(self.item)
 
 
 class RecentlyServed:
@@ -45,16 +55,16 @@ class RecentlyServed:
 
     def note(self, workspace: str, served: Sequence[tuple[str, MemoryItem]]) -> None:
         """Remember memories, by id, that were just served."""
-        new = [_Served(id_, _runs(f"{item.description}\n{item.content}"), lesson_of(item)) for id_, item in served]
+        new = [_Served(id_, item) for id_, item in served]
         with self._lock:
-            self._served.setdefault(workspace, deque(maxlen=_REMEMBERED)).extend(each for each in new if each.runs)
+            self._served.setdefault(workspace, deque(maxlen=_REMEMBERED)).extend(new)
 
     def echoed(self, workspace: str, item: MemoryItem) -> str | None:
         """Return the id of the served memory that the item only repeats, or None.
 
         What says the opposite of a memory in its words is no echo of it: somebody found it wrong.
         """
-        runs = _runs(f"{item.description}\n{item.content}")
+        runs = _runs(_said(item))
         with self._lock:
             served = list(self._served.get(workspace, ()))
         if not runs:
@@ -68,6 +78,10 @@ class RecentlyServed:
             ),
             None,
         )
+
+
+def _said(item: MemoryItem) -> str:
+    return f"{item.description}\n{item.content}"
 
 
 def _runs(text: str) -> frozenset[str]:
