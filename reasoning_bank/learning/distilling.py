@@ -16,6 +16,7 @@ from reasoning_bank.errors import InputError, UpstreamError
 from reasoning_bank.learning.answers import remember, remembered
 from reasoning_bank.learning.distil import found_by
 from reasoning_bank.learning.gate import evidence_of
+from reasoning_bank.learning.giving_way import give_way
 from reasoning_bank.learning.intake import Examined, Intake
 from reasoning_bank.learning.judge import is_sure
 from reasoning_bank.learning.literals import generalised
@@ -33,17 +34,15 @@ from reasoning_bank.learning.prompting import (
 )
 from reasoning_bank.llm.model import Answered, LanguageModel
 from reasoning_bank.records import (
-    Counters,
     ErrorContext,
     Judgement,
-    Memory,
     MemoryItem,
     NewTrace,
     StoredMemory,
     StoreResult,
     Trace,
 )
-from reasoning_bank.storage import judgements, lineage, memories, traces
+from reasoning_bank.storage import judgements, lineage, traces
 from reasoning_bank.storage.database import Database
 from reasoning_bank.storage.outbox import OutboxRow
 from reasoning_bank.storage.rejections import Rejection
@@ -203,16 +202,11 @@ class TraceDistiller:
         self, connection: Connection, trace: Trace, answer: StoreResult, stored: Sequence[StoredMemory]
     ) -> StoreResult:
         """The answer with the model's memories, which supersede those of the rules that nobody has rated."""
-        fresh = [memory.id for memory in stored if memory.id and memory.action in {"created", "merged"}]
-        if not fresh:
+        if not any(memory.action in {"created", "merged"} for memory in stored):
             return replace(answer, memories=(*answer.memories, *stored))
-        old = [
-            memory.id
-            for memory in memories.of_trace(connection, trace.workspace, trace.id)
-            if memory.id not in fresh and _is_replaceable(memory)
-        ]
-        memories.supersede(connection, trace.workspace, old, fresh[0], self._intake.now())
-        kept = [memory for memory in answer.memories if memory.id not in old and memory.id not in fresh]
+        gone = give_way(connection, trace.workspace, trace.id, stored, now=self._intake.now())
+        gone += [memory.id for memory in stored if memory.id]
+        kept = [memory for memory in answer.memories if memory.id not in gone]
         return replace(answer, memories=(*stored, *kept), distillation="llm", distil_request=None)
 
 
@@ -309,9 +303,3 @@ def _item(draft: Draft, ended: NewTrace, made_by: str, position: int) -> MemoryI
         origin="llm",
         made_by=made_by,
     )
-
-
-def _is_replaceable(memory: Memory) -> bool:
-    """True for what the rules made of the trace, while it holds and nobody has said how it did."""
-    rated = replace(memory.counters, used=0) != Counters()
-    return memory.item.origin == "rules" and memory.superseded_by is None and memory.deleted_at is None and not rated

@@ -124,8 +124,12 @@ def taught_again(
 
 def can_merge(memory: Memory) -> bool:
     """Whether a memory is in use and our own: imported rows stay as they were."""
-    in_use = memory.deleted_at is None and memory.superseded_by is None and memory.item.trust != "quarantined"
-    return in_use and memory.item.origin != "import"
+    return in_use(memory) and memory.item.origin != "import"
+
+
+def in_use(memory: Memory) -> bool:
+    """Whether a memory can be found: neither forgotten nor replaced nor quarantined."""
+    return memory.deleted_at is None and memory.superseded_by is None and memory.item.trust != "quarantined"
 
 
 def general_id(found: Sequence[Memory]) -> str:

@@ -13,6 +13,7 @@ from reasoning_bank.errors import InputError
 from reasoning_bank.learning.answers import answer_of, digest, remember, remembered
 from reasoning_bank.learning.distil import distil, found_by
 from reasoning_bank.learning.gate import evidence_of
+from reasoning_bank.learning.giving_way import give_way
 from reasoning_bank.learning.intake import Examined, Intake
 from reasoning_bank.learning.judge import is_sure
 from reasoning_bank.learning.recall import own_steps
@@ -28,7 +29,7 @@ from reasoning_bank.records import (
     StoreResult,
     Trace,
 )
-from reasoning_bank.storage import judgements, memories, outbox, traces, workspaces
+from reasoning_bank.storage import judgements, outbox, traces, workspaces
 from reasoning_bank.storage.database import Database
 
 MAX_DRAFTS = 5
@@ -196,11 +197,7 @@ class TraceRecorder:
         if not stored:
             # Nothing of it passed: what the rules made stays, and the key stays open for a better try.
             return replace(answer, memories=(*answer.memories, *refused), distil_request=None)
-        if fresh := [memory.id for memory in stored if memory.id is not None]:
-            # Only what this trace made: one it was merged into is another trace's, and is not ours to hide.
-            made = [memory.id for memory in answer.memories if memory.action == "created"]
-            old = [id_ for id_ in made if id_ is not None and id_ not in fresh]
-            memories.supersede(connection, call.workspace, old, fresh[0], self._intake.now())
+        give_way(connection, call.workspace, answer.trace_id, stored, now=self._intake.now())
         result = StoreResult(answer.trace_id, (*stored, *refused), "client", call.key, judgement=answer.judgement)
         remember(connection, call.workspace, result, body_hash=call.body_hash)
         return result
