@@ -98,9 +98,10 @@ class PromptCompressor:
         What loses nothing is done always: blanks, the layout of JSON, comments, repeats. When that is not enough, logs
         and stack traces are folded, and then whole units (sentences, chat turns, blocks of code, lines) are kept: those
         that have to do with the query, else with the prompt's own question, else with what it is about. Every gap is
-        marked; one in JSON behind it, so that it still parses, and not at all where the prompt is JSON as a whole. Where not even the question fits, its telling words stay.
-        Words, numbers, addresses and code tokens are never cut. Deterministic, and idempotent at the same absolute
-        target (`max_tokens` of the first result, ratio 1).
+        marked: one in JSON behind it, so that it still parses, and not at all where the prompt is JSON and nothing
+        else. Where not even the question fits, its telling words stay. Words, numbers, addresses and code tokens are
+        never cut. Deterministic, and idempotent at the same absolute target (`max_tokens` of the first result, ratio
+        1).
 
         Args:
             prompt: the text to compress.

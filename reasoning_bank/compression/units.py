@@ -64,7 +64,8 @@ _BLANKS: Final = re.compile(r"\s+")
 _WORD: Final = re.compile(r"\S+")
 _CJK: Final = "\u3001-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff01-\uff60"
 _CJK_BREAK: Final = re.compile(f"(?<=[{_CJK}])(?=[{_CJK}])")
-_STRUCTURE: Final = re.compile(r"[,;{}\[\]]+(?=[\"'{\[(\w-])")
+# One mark at a time: a run of them would be read to its end from each of its marks.
+_STRUCTURE: Final = re.compile(r"[,;{}\[\]](?=[\"'(\w-])")
 _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,15}://[^\s\"'<>`]{1,2048}")
 _STAMP: Final = r"(?:\[[^\]\n]{1,40}\] ?|\(\d[^)\n]{1,40}\) ?)?"
 _TURN: Final = re.compile(

@@ -419,8 +419,9 @@ def test_a_run_that_cannot_be_cut_goes_as_a_whole(compress: Callable[..., Compre
         ". A" * 75_000,
         "x\n\n\n" * 10_000,
         "```\n" * 10_000,
+        "," * 200_000,
     ],
-    ids=["prose", "short lines", "one line", "sentences", "empty lines", "fences"],
+    ids=["prose", "short lines", "one line", "sentences", "empty lines", "fences", "commas"],
 )
 def test_millions_of_characters_cost_linear_time(prompt: str, exact: TokenCounter) -> None:
     """Up to a megabyte; anything quadratic would take many minutes."""
