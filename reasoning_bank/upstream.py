@@ -88,8 +88,13 @@ def reason_of(body: bytes, *, key: str | None) -> str:
     text = body.decode("utf-8", "replace")
     try:
         text = _words(json.loads(text)) or text
-    except ValueError:
+    except (ValueError, RecursionError):
         text = re.sub(r"<[^>]*>", " ", text)
+    return presentable(text, key=key)
+
+
+def presentable(text: str, *, key: str | None) -> str:
+    """Returns a server's words, short and on one line, without the key or anything that looks like one."""
     if key:
         text = text.replace(key, "[key]")
     text = " ".join(_KEYS.sub("[key]", text).split())

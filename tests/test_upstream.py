@@ -87,6 +87,7 @@ def test_dangerous_addresses_and_keys_are_refused(url: str, key: str | None, sai
         ("api_version_unknown, key-less", "api_version_unknown, key-less"),
         ("x" * 400, "x" * 300 + "…"),
         ("\ufffd", "\ufffd"),
+        ("[" * 60_000, "[" * 300 + "…"),
     ],
 )
 def test_reason_of_an_error_is_short_and_holds_no_key(body: str, reason: str) -> None:

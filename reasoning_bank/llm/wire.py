@@ -16,6 +16,7 @@ from reasoning_bank.llm.failures import AttemptError
 from reasoning_bank.llm.pool import APIConnectionPool
 from reasoning_bank.llm.sse import Event, events
 from reasoning_bank.records import JsonValue
+from reasoning_bank.upstream import presentable
 
 Body = dict[str, JsonValue]
 
@@ -102,7 +103,7 @@ class Endpoint:
         deadline, earlier = clock() + timeout_s, 0
         while True:
             call = self._call(body, model)
-            usable = _usable(call.whom, read)
+            usable = _usable(call, read)
             try:
                 reply, attempts = await self._pool.post(call, usable, timeout_s=deadline - clock())
             except UpstreamError as error:
@@ -135,7 +136,7 @@ class Endpoint:
 
     async def _pieces(self, call: Call, reader: Callable[[], Reader], timeout_s: float) -> AsyncGenerator[str | Reply]:
         async def begin(chunks: AsyncIterator[bytes]) -> _Answer:
-            answer = _Answer(events(chunks), reader(), call.whom)
+            answer = _Answer(events(chunks), reader(), call)
             await answer.advance()
             return answer
 
@@ -182,7 +183,7 @@ class _Answer:
 
     events: AsyncIterator[Event]
     reader: Reader
-    whom: str
+    call: Call
     text: str = ""
 
     async def advance(self) -> None:
@@ -191,12 +192,12 @@ class _Answer:
         Raises:
             AttemptError: an error came instead, or the stream ended without its mark.
         """
-        with _problems(self.whom):
+        with _problems(self.call):
             async for event in self.events:
                 self.text = self.reader.feed(event)
                 if self.text or self.reader.finished:
                     return
-        raise AttemptError(f"{self.whom} ended its answer without saying that it is complete", passes=True)
+        raise AttemptError(f"{self.call.whom} ended its answer without saying that it is complete", passes=True)
 
     async def drain(self) -> None:
         """Reads what comes after the mark of the end."""
@@ -206,21 +207,22 @@ class _Answer:
                     pass
 
 
-def _usable(whom: str, read: Callable[[bytes], Reply]) -> Callable[[bytes], Reply]:
+def _usable(call: Call, read: Callable[[bytes], Reply]) -> Callable[[bytes], Reply]:
     def usable(content: bytes) -> Reply:
-        with _problems(whom):
+        with _problems(call):
             return read(content)
 
     return usable
 
 
 @contextmanager
-def _problems(whom: str) -> Generator[None]:
+def _problems(call: Call) -> Generator[None]:
     """Turns an answer that is no use into a failure."""
     try:
         yield
     except ReportedError as error:
         health = "failure" if error.passes else "well"
-        raise AttemptError(f"{whom} reports: {error}", passes=error.passes, health=health) from error
+        said = presentable(str(error), key=call.key)
+        raise AttemptError(f"{call.whom} reports: {said}", passes=error.passes, health=health) from error
     except ValueError as error:
-        raise AttemptError(f"{whom} answered what is not in its format") from error
+        raise AttemptError(f"{call.whom} answered what is not in its format") from error

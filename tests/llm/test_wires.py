@@ -1,5 +1,6 @@
 """What is sent and what is understood, in each of the three formats."""
 
+import json
 from contextlib import aclosing
 from typing import Any
 
@@ -193,6 +194,14 @@ async def test_error_in_an_answer_that_began_as_success_is_an_error(provider: Pr
     with pytest.raises(UpstreamError, match=r"'m' at .* reports: no such thing"):
         await provider.complete(REQUEST, model="m", timeout_s=BOUND_S)
     assert len(server.requests) == 1
+
+
+async def test_error_within_a_success_is_short_and_holds_no_key(chat: Provider, server: ModelServer) -> None:
+    said = f"{KEY} is wrong" + "!" * 1_000
+    server.otherwise = endpoint.content(json.dumps({"error": said}).encode())
+    with pytest.raises(UpstreamError, match=r"reports: \[key\] is wrong!+…$") as caught:
+        await chat.complete(REQUEST, model="m", timeout_s=BOUND_S)
+    assert len(str(caught.value)) < 500
 
 
 async def test_answer_in_parts_is_put_together(chat: Provider, server: ModelServer) -> None:
