@@ -136,6 +136,7 @@ def _choice(chosen: LanguageModelSettings, table: ProviderSettings, key: SecretS
         pool_size=chosen.pool_size,
         max_retries=chosen.max_retries,
         timeout_s=chosen.timeout_s,
+        read_timeout_s=chosen.read_timeout_s,
         trust_env=chosen.trust_env,
         ca_file=chosen.ca_file,
     )

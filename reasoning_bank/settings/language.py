@@ -72,6 +72,13 @@ class LanguageModelSettings(Group):
     timeout_s: float = Field(
         default=120.0, gt=0, le=3_600, description="Longest wait for an answer, repetitions included (seconds)."
     )
+    read_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=3_600,
+        description="Longest silence of a server within an answer (seconds); unset is `timeout_s`, since most are silent "
+        "until their model has finished.",
+    )
     trust_env: bool = Field(default=False, description="Use the proxies that the environment names.")
     ca_file: Directory | None = Field(
         default=None, description="Certificates (PEM) that are trusted instead of the system's."
