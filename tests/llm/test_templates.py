@@ -83,6 +83,13 @@ def test_the_latest_evidence_counts(shipped: Templates) -> None:
         assert said(shipped.match("judge", text)) == outcome
 
 
+def test_exit_code_within_a_sentence_is_no_end_of_a_command(shipped: Templates) -> None:
+    for text in ("Process exited with code 2", "exit status 137.", '{"exit_code": 1, "output": ""}'):
+        assert said(shipped.match("judge", text)) == "failure"
+    for text in ("Add a test that exit code 2 is returned.", "It should exit with code 1 when the file is missing."):
+        assert shipped.match("judge", text) is None
+
+
 def test_an_answer_names_its_template_and_its_evidence(shipped: Templates) -> None:
     answer = shipped.match("judge", f"log\n{PASSED}   \n\nbye")
     assert answer is not None
