@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from reasoning_bank.errors import InputError, NotFoundError
 from reasoning_bank.learning.lift import LEAST, Lift, lift
 from reasoning_bank.learning.pruning import Prunable, prunable, prune_some, undo_pruning
+from reasoning_bank.learning.purging import Purgeable, Way, purge_some, purgeable, undo_purge
 from reasoning_bank.learning.trusting import restore
 from reasoning_bank.opening import Rooms
 from reasoning_bank.records import Memory, NewToken
@@ -78,6 +79,26 @@ class Upkeep:
     async def undo_pruning(self, workspace: str, *, since: datetime) -> list[str]:
         """Bring back what was pruned since a moment; the ids that are back."""
         return await self._rooms.database.write(lambda c: undo_pruning(c, workspace, since=since, now=self._now()))
+
+    async def purge(self, workspace: str, way: Way, *, dry_run: bool = False) -> list[Purgeable]:
+        """Forget all memories of a workspace that came by one way; what they stood for holds again.
+
+        Returns:
+            What was forgotten, or with `dry_run` would be.
+        """
+        listed = await self._rooms.database.read(lambda c: purgeable(c, workspace, way, most=None))
+        while not dry_run and await self._rooms.database.write(
+            lambda c: purge_some(c, workspace, way, now=self._now())
+        ):
+            pass
+        self._rooms.worker.wake()
+        return listed
+
+    async def undo_purge(self, workspace: str, *, since: datetime) -> list[str]:
+        """Bring back what was purged since a moment; the ids that are back."""
+        back = await self._rooms.database.write(lambda c: undo_purge(c, workspace, since=since, now=self._now()))
+        self._rooms.worker.wake()
+        return back
 
     async def retry_given_up(self) -> int:
         """Try background work again that was given up after its last attempt; how many pieces."""

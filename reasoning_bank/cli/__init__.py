@@ -28,6 +28,7 @@ COMMANDS = {
     "report": ("reporting", "Show what memories were good for, what is out of use, and what was done to a memory."),
     "restore": ("curating", "Bring quarantined memories back into use."),
     "prune": ("curating", "Forget what never was of use in a workspace that outgrew its size."),
+    "purge": ("curating", "Forget everything that came from one client, token or kind of source."),
     "eval": ("evaluating", "Measure how well the bank finds, abstains and compresses."),
     "assets": ("weights", "Install, list or verify model weights and tokenizer ranks."),
     "token": ("access", "Create, list or revoke bearer tokens for HTTP."),

@@ -1,5 +1,6 @@
-"""`restore` and `prune`: what a person decides about memories that the bank itself took out of use, or would."""
+"""`restore`, `prune` and `purge`: what a person decides about memories out of use, of no use, or of one origin."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import click
@@ -77,6 +78,55 @@ def prune_command(
         return
     if listed:
         print_table([(each.id, each.title[:50], each.worth, each.why) for each in listed], headers=_HEADERS)
+    click.echo(f"{_counted(len(listed))}{' would be' if dry_run else ''} forgotten")
+
+
+@click.command("purge")
+@click.option("--client", metavar="NAME", help="What this MCP client sent: its name, or NAME/VERSION.")
+@click.option("--token", metavar="ID", help="What came with this access token (`token list` shows the ids).")
+@click.option("--kind", type=click.Choice(["mcp", "capture", "library", "import"]), help="What came by this door.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be forgotten.")
+@click.option(
+    "--undo-since",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    metavar="DATE",
+    help="Bring back what was purged since (UTC).",
+)
+@workspace_option
+@json_option
+@settings_options
+def purge_command(
+    *, workspace: str | None, dry_run: bool, undo_since: datetime | None, as_json: bool, load: LoadSettings, **way: str
+) -> None:
+    """Forget everything that came from one client, token or kind of source.
+
+    With several options only what fits all of them. What the forgotten memories had taken in or overruled, and that
+    came by another way, holds again. Forgotten memories can be brought back; traces stay.
+
+    \b
+    Examples:
+      reasoning-bank purge --token 3f9a1c0b2d4e --dry-run
+      reasoning-bank purge --client cursor --kind capture
+      reasoning-bank purge --undo-since 2026-11-01
+    """
+    from reasoning_bank.cli.opened import open_bank
+    from reasoning_bank.cli.output import print_json, print_table
+    from reasoning_bank.learning.purging import Way
+
+    settings = load()
+    with open_bank(settings) as bank:
+        name, upkeep = workspace_of(settings, workspace), bank.bank.upkeep
+        if undo_since is not None:
+            back = bank.call(upkeep.undo_purge, name, since=undo_since.replace(tzinfo=UTC))
+            click.echo(f"{_counted(len(back))} brought back")
+            return
+        listed = bank.call(upkeep.purge, name, Way(**way), dry_run=dry_run)
+    if as_json:
+        print_json([asdict(each) for each in listed])
+        return
+    if listed:
+        rows = [(each.id, each.title[:50], each.kind, each.client or "-", each.token or "-") for each in listed]
+        print_table(rows, headers=("memory", "title", "kind", "client", "token"))
     click.echo(f"{_counted(len(listed))}{' would be' if dry_run else ''} forgotten")
 
 

@@ -1,4 +1,4 @@
-"""What was done to memories without being asked for: merges, changes of trust, pruning; read by whoever wonders why."""
+"""What was done to memories without being asked for: merges, changes of trust, pruning, purges; read by whoever wonders why."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.schema import memory_history
 from reasoning_bank.storage.timestamps import from_micros, to_micros
 
-Event = Literal["merged", "generalised", "overruled", "reinstated", "trust", "pruned"]
+Event = Literal["merged", "generalised", "overruled", "reinstated", "trust", "pruned", "purged"]
 """Taken in by another memory, by a general one, replaced by what says the opposite, in force again because that fell,
-trusted otherwise, or forgotten."""
+trusted otherwise, forgotten as useless, or forgotten with all that came by its way."""
 
 
 @dataclass(frozen=True, slots=True)

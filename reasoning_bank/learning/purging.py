@@ -1,0 +1,116 @@
+"""Forgets everything that came by one way: what a client sent that was taken over, or a file that was no good.
+
+Softly, a little at a time. What a purged memory had taken in or overruled, and that came by another way, holds again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
+
+from reasoning_bank.errors import InputError
+from reasoning_bank.learning.contradiction import reconsider
+from reasoning_bank.learning.work import EMBED, promise
+from reasoning_bank.storage import history, memories
+from reasoning_bank.storage.batches import batches
+from reasoning_bank.storage.schema import memories as table
+from reasoning_bank.storage.schema import traces
+
+BATCH: Final = 200
+"""Memories forgotten in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """By what way traces came: those that fit everything that is given; see `records.Source`.
+
+    Attributes:
+        client: its name, or its name and version.
+        token: id of the access token.
+    """
+
+    kind: str | None = None
+    client: str | None = None
+    token: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a way that would be every way."""
+        if not any((self.kind, self.client, self.token)):
+            raise InputError("say what to purge: a kind, a client or a token")
+
+    def __str__(self) -> str:
+        """What it is, in words."""
+        parts = (("kind", self.kind), ("client", self.client), ("token", self.token))
+        return ", ".join(f"{name} {value}" for name, value in parts if value)
+
+
+@dataclass(frozen=True, slots=True)
+class Purgeable:
+    """A memory whose words came by the way that is purged."""
+
+    id: str
+    title: str
+    kind: str
+    client: str | None
+    token: str | None
+
+
+def purgeable(connection: Connection, workspace: str, way: Way, *, most: int | None = BATCH) -> list[Purgeable]:
+    """What would be forgotten, in the order it was stored, at most so many; None for all."""
+    columns = (table.c.id, table.c.title, table.c.text)
+    source = (traces.c.source_kind, traces.c.source_client, traces.c.source_token)
+    its_trace = and_(traces.c.workspace == table.c.workspace, traces.c.id == table.c.trace_id)
+    mine = (table.c.workspace == workspace) & table.c.deleted_at.is_(None)
+    statement = select(*columns, *source).join(traces, its_trace).where(mine, _came(way))
+    rows = connection.execute(statement.order_by(table.c.seq).limit(most))
+    return [
+        Purgeable(row.id, row.title or row.text[:80], row.source_kind, row.source_client, row.source_token)
+        for row in rows
+    ]
+
+
+def purge_some(connection: Connection, workspace: str, way: Way, *, now: datetime) -> list[str]:
+    """Forgets the next batch of what `purgeable` lists; its ids, none when nothing is left."""
+    chosen = [each.id for each in purgeable(connection, workspace, way)]
+    gone = memories.soft_delete(connection, workspace, chosen, now)
+    history.note(connection, workspace, gone, "purged", reason=str(way), now=now)
+    for id_ in gone:
+        _release(connection, workspace, id_, way, now=now)
+    return gone
+
+
+def undo_purge(connection: Connection, workspace: str, *, since: datetime, now: datetime) -> list[str]:
+    """Brings back what was purged since a moment; the ids that are back."""
+    entries = history.latest(connection, workspace, "purged", limit=1_000_000)
+    back = memories.undelete(connection, workspace, [each.memory_id for each in entries if each.at >= since], now)
+    for some in batches(back):
+        promise(connection, workspace, EMBED, some, now=now)
+    for id_ in back:
+        reconsider(connection, workspace, id_, now=now)
+    return back
+
+
+def _release(connection: Connection, workspace: str, id_: str, way: Way, *, now: datetime) -> None:
+    """Puts in force again what a purged memory stood for, or had overruled, unless that came by the same way."""
+    its_trace = and_(traces.c.workspace == table.c.workspace, traces.c.id == table.c.trace_id)
+    replaced = and_(table.c.workspace == workspace, table.c.superseded_by == id_)
+    same = select(table.c.id).join(traces, its_trace).where(replaced, _came(way))
+    others = select(table.c.id).where(replaced, table.c.id.not_in(same))
+    back = memories.reinstate(connection, workspace, list(connection.scalars(others)), id_, now)
+    reason = "what stood for it was purged"
+    history.note(connection, workspace, back, "reinstated", reason=reason, now=now, change=(id_, None))
+    promise(connection, workspace, EMBED, back, now=now)
+
+
+def _came(way: Way) -> ColumnElement[bool]:
+    fits: Sequence[ColumnElement[bool]] = [
+        column == value
+        for column, value in ((traces.c.source_kind, way.kind), (traces.c.source_token, way.token))
+        if value is not None
+    ]
+    if way.client is not None:
+        named = traces.c.source_client.startswith(f"{way.client}/", autoescape=True)
+        fits = [*fits, or_(traces.c.source_client == way.client, named)]
+    return and_(*fits)
