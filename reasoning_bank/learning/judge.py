@@ -15,10 +15,8 @@ from reasoning_bank.learning.prompting import Verdict
 from reasoning_bank.learning.recall import own_steps
 from reasoning_bank.learning.step import Step
 from reasoning_bank.llm.templates import Templates
-from reasoning_bank.records import JsonValue, Judgement, NewTrace
+from reasoning_bank.records import JUDGED_FROM, JsonValue, Judgement, NewTrace
 
-JUDGED_FROM: Final = 0.7
-"""Confidence from which the memories of a trace carry the judged outcome."""
 RULES: Final = "rules/1"
 
 Template = Callable[[str], Judgement | None]

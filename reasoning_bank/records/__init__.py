@@ -9,6 +9,7 @@ from reasoning_bank.records.access import (
     NewToken,
 )
 from reasoning_bank.records.learning import (
+    JUDGED_FROM,
     Captured,
     Counters,
     Distillation,
@@ -48,6 +49,7 @@ from reasoning_bank.records.searching import (
 )
 
 __all__ = [
+    "JUDGED_FROM",
     "Captured",
     "Considered",
     "Counters",

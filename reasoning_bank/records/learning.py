@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
 
@@ -15,6 +15,8 @@ Verdict = Literal["helped", "misled", "ignored"]
 Distillation = Literal["client", "llm", "rules", "none"]
 EventTime: TypeAlias = "str | int | float | None"
 """When it happened, as the source said it: ISO 8601 text, an order number, or unknown."""
+JUDGED_FROM: Final = 0.7
+"""Confidence from which a judged outcome counts as the outcome of a trace."""
 
 
 @dataclass(frozen=True, slots=True)

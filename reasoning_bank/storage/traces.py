@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
 from sqlalchemy import insert as insert_into
 from sqlalchemy.dialects.sqlite import insert as insert_unless
 
-from reasoning_bank.records import JsonValue, NewTrace, Outcome, Source, Trace
+from reasoning_bank.records import JUDGED_FROM, JsonValue, NewTrace, Outcome, Source, Trace
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.memory_rows import dumped, loaded, loaded_mapping, loaded_time, loaded_words
 from reasoning_bank.storage.schema import idempotency_keys, judgements, traces
@@ -41,7 +41,7 @@ class StoredKey:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A task and how it ended, as the assistant said, else as it was judged."""
+    """A task and how it ended, as the assistant said, else as it was judged where that is sure."""
 
     task: str
     outcome: Outcome
@@ -212,5 +212,10 @@ _PUT_ANSWER = update(idempotency_keys).where(_ITS_KEY).values(answer=bindparam("
 _PUT_ANSWER_OF_ANOTHER_CALL = _PUT_ANSWER.values(body_hash=bindparam("body_hash"))
 _TOLD = (traces.c.id, traces.c.task, traces.c.outcome, traces.c.domain, traces.c.created_at)
 _ENDINGS = select(*_TOLD, judgements.c.outcome.label("judged")).outerjoin(
-    judgements, and_(judgements.c.workspace == traces.c.workspace, judgements.c.trace_id == traces.c.id)
+    judgements,
+    and_(
+        judgements.c.workspace == traces.c.workspace,
+        judgements.c.trace_id == traces.c.id,
+        judgements.c.confidence >= JUDGED_FROM,
+    ),
 )

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from reasoning_bank.learning.lift import Share, difference, lift
-from reasoning_bank.records import NewTrace, Outcome, Trace
-from reasoning_bank.storage import servings, traces
+from reasoning_bank.records import Judgement, NewTrace, Outcome, Trace
+from reasoning_bank.storage import judgements, servings, traces
 from tests.learning.lessons import START, Lessons
 
 ADVICE = "Clear the cache of the proxy before measuring anything."
@@ -112,3 +112,13 @@ async def test_a_trace_that_was_stored_before_the_memory_was_given_is_none_of_it
     await lessons.write(lambda c: servings.note(c, given))
     await tasks.end("success")
     assert await lessons.read(lambda c: lift(c, "w")) == []
+
+
+async def test_a_task_whose_end_was_only_guessed_counts_for_nothing(lessons: Lessons, tasks: Tasks) -> None:
+    id_ = await lessons.add(ADVICE, outcome="unknown")
+    await tasks.end("unknown", id_, times=2)
+    for number, confidence in enumerate((0.5, 0.9), start=1):
+        judged = Judgement("success", "it says so", confidence, "rules/1")
+        await lessons.write(lambda c, n=number, j=judged: judgements.put(c, "w", f"end {n}", j, now=START))
+    (found,) = await lessons.read(lambda c: lift(c, "w"))
+    assert found.with_it == Share(1, 1)
