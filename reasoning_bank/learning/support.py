@@ -21,6 +21,8 @@ RARELY: Final = 0.3
 """Share of its uses that help, below which a memory does harm."""
 SURE: Final = 0.9
 """Probability that a memory helps less often than that, from which it is not served any more."""
+BY_A_PERSON: Final = "restored by a person"
+"""Why a quarantine ended after which earlier verdicts count no more: whoever looked at them decided."""
 _FEWEST_RATERS = 2
 _FEWEST_OF_UNKNOWN = 7
 _SLICES = 400
@@ -36,6 +38,7 @@ class Support:
         helped, misled: verdicts, of one rater at most `MOST_OF_ONE` of each kind.
         raters: different ones who said that it misled; a task stands for an unknown rater.
         unknown: verdicts "misled" of which neither rater nor task is known.
+        thankful: different raters who said that it helped.
     """
 
     sources: int
@@ -44,6 +47,12 @@ class Support:
     misled: int
     raters: int
     unknown: int
+    thankful: int
+
+    @property
+    def is_cleared(self) -> bool:
+        """Whether verdicts bring it back into use: as many raters as it takes to take it out, not its author alone."""
+        return self.thankful >= _FEWEST_RATERS and not self.misleads
 
     @property
     def weight(self) -> int:
@@ -64,7 +73,7 @@ class Support:
 
 
 def support(connection: Connection, memory: Memory) -> Support:
-    """What speaks for and against a memory, with what it took in; verdicts since it was restored last."""
+    """What speaks for and against a memory, with what it took in; verdicts since a person restored it last."""
     own = lineage.sources(connection, memory.workspace, [memory.id]).get(memory.id, ())
     endings = traces.endings(connection, memory.workspace, own).values()
     taught = {task_hash(each.task) for each in endings}
@@ -73,13 +82,15 @@ def support(connection: Connection, memory: Memory) -> Support:
     said = feedback.said_of(connection, memory.workspace, [memory.id, *memory.item.parents], since=restored)
     helped_in = {each.task or each.rater or "" for each in said if each.verdict == "helped"} - {""}
     against = [each for each in said if each.verdict == "misled"]
+    thanks = [each for each in said if each.verdict == "helped"]
     return Support(
         sources=len(taught),
         successes=len(well | helped_in),
         helped=_counted(said, "helped"),
         misled=_counted(said, "misled"),
-        raters=len({_source(each) for each in against if _source(each)}),
+        raters=_raters(against),
         unknown=sum(each.times for each in against if not _source(each)),
+        thankful=_raters(thanks),
     )
 
 
@@ -119,10 +130,14 @@ def _counted(said: Sequence[Said], verdict: Verdict) -> int:
     return sum(times if not source else min(times, MOST_OF_ONE) for source, times in by_source.items())
 
 
+def _raters(said: Sequence[Said]) -> int:
+    return len({_source(each) for each in said} - {""})
+
+
 def _source(said: Said) -> str:
     return said.rater or said.task or ""
 
 
 def _restored_at(connection: Connection, memory: Memory) -> datetime | None:
     entries = history.of_memory(connection, memory.workspace, memory.id)
-    return max((each.at for each in entries if each.event == "trust" and each.before == "quarantined"), default=None)
+    return max((each.at for each in entries if each.event == "trust" and each.reason == BY_A_PERSON), default=None)

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from reasoning_bank.errors import InputError, NotFoundError
 from reasoning_bank.learning.contradiction import reconsider, reinstate
-from reasoning_bank.learning.support import ENOUGH, Support, support
+from reasoning_bank.learning.support import BY_A_PERSON, ENOUGH, Support, support
 from reasoning_bank.records import Memory
 from reasoning_bank.storage import memories, standing
 
@@ -27,7 +27,7 @@ def review(connection: Connection, workspace: str, id_: str, *, now: datetime) -
         return
     known = support(connection, memory)
     if memory.item.trust == "quarantined":
-        if (memory.quarantined_for or "").startswith(BY_RATINGS) and known.helped and not known.misleads:
+        if (memory.quarantined_for or "").startswith(BY_RATINGS) and known.is_cleared:
             before = standing.before_quarantine(connection, workspace, id_)
             standing.set_trust(connection, workspace, id_, before, reason="helped since", now=now)
     elif known.misleads:
@@ -53,7 +53,7 @@ def restore(connection: Connection, workspace: str, id_: str, *, now: datetime) 
     if memory.item.trust != "quarantined":
         raise InputError(f"memory {id_!r} is not quarantined: its trust is {memory.item.trust}")
     before = standing.before_quarantine(connection, workspace, id_)
-    standing.set_trust(connection, workspace, id_, before, reason="restored by a person", now=now)
+    standing.set_trust(connection, workspace, id_, before, reason=BY_A_PERSON, now=now)
     reconsider(connection, workspace, id_, now=now)
     return memories.by_ids(connection, workspace, [id_])[id_]
 

@@ -1,4 +1,4 @@
-"""What was done to memories without being asked for: merges, changes of trust, pruning, purges; read by whoever wonders why."""
+"""What was done to memories beyond single requests: merges, changes of trust, pruning, purges; for whoever asks why."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -100,8 +100,25 @@ async def test_a_person_restores_and_earlier_verdicts_count_no_more(lessons: Les
 async def test_later_thanks_clear_a_memory_that_ratings_took_out_of_use(lessons: Lessons) -> None:
     id_ = await lessons.add(ADVICE)
     await rated(lessons, id_, "misled", "a", "b", "a", "b")
-    await rated(lessons, id_, "helped", "c")
+    await rated(lessons, id_, "helped", "c", "d")
     assert await trust(lessons, id_) == "normal"
+
+
+async def test_one_rater_alone_brings_nothing_back(lessons: Lessons) -> None:
+    id_ = await lessons.add(ADVICE)
+    await rated(lessons, id_, "misled", "a", "b", "a", "b")
+    await rated(lessons, id_, "helped", *["its author"] * 9)
+    assert await trust(lessons, id_) == "quarantined"
+
+
+async def test_complaints_are_not_forgotten_where_verdicts_brought_a_memory_back(lessons: Lessons) -> None:
+    id_ = await lessons.add(ADVICE)
+    await rated(lessons, id_, "misled", "a", "b", "a", "b")
+    await rated(lessons, id_, "helped", "c", "d")
+    await rated(lessons, id_, "misled", *"eeffgghhiijjkk")
+    memory = await lessons.memory(id_)
+    assert memory.quarantined_for is not None
+    assert "helped 2" in memory.quarantined_for
 
 
 async def test_thanks_bring_nothing_back_that_was_quarantined_for_its_words(lessons: Lessons) -> None:
