@@ -4,6 +4,7 @@ Most of what follows `password =` in code and documents is no password: a variab
 placeholder. Each gate says no to those; what is left is redacted.
 """
 
+import base64
 import math
 import re
 from collections import Counter
@@ -59,6 +60,21 @@ def signature(candidate: Candidate) -> bool:
     return 43 <= len(unquote(candidate.value)) <= 44 and mixed(candidate)
 
 
+def user_password(candidate: Candidate) -> bool:
+    """True for base64 of `user:password`, as HTTP's basic authentication and Docker's configuration have it."""
+    try:
+        said = base64.b64decode(candidate.value + "=" * (-len(candidate.value) % 4)).decode()
+    except ValueError:
+        return False
+    user, _, password = said.partition(":")
+    return bool(user and password) and said.isprintable()
+
+
+def encoded_key(candidate: Candidate) -> bool:
+    """True for base64 whose first line names a private key, not a certificate."""
+    return b"PRIVATE KEY" in base64.b64decode(candidate.value[:_FIRST_LINE])
+
+
 GATES: Mapping[str, Callable[[Candidate], bool]] = {
     "value": literal,
     "digits": digits,
@@ -67,6 +83,8 @@ GATES: Mapping[str, Callable[[Candidate], bool]] = {
     "secret": secret,
     "token": token,
     "signature": signature,
+    "user-password": user_password,
+    "encoded-key": encoded_key,
     **identifiers.GATES,
 }
 """The gates by the names that rules use."""
@@ -89,6 +107,7 @@ _STAND_IN = re.compile(
     r"|input|prompt|stdin|n/a|is|not|(?:in)?correct|invalid|wrong",
     re.IGNORECASE,
 )
+_FIRST_LINE = 52  # base64 of 39 bytes: "-----BEGIN ENCRYPTED PRIVATE KEY-----" and what comes next
 _CALLS = frozenset("([{")
 _PATH = re.compile(r"[A-Za-z_]\w*(?:(?:\.|->|::)[A-Za-z_]\w*)+|/?(?:[\w.-]+/)+[\w.-]*")
 _FILE = re.compile(r"~?/|\.{1,2}/|[A-Za-z]:\\")  # PWD is a directory in every shell's environment

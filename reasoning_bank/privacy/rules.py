@@ -18,8 +18,10 @@ from reasoning_bank.text.patterns import Literals, Pattern, encodable, linear
 
 # How a name is joined to its value: JSON, YAML, TOML, env files, URL queries, code with or without a type, CLI options.
 _JOINED: Final = (
-    r"""\d{0,2}\\?["'`]?\]?"""
-    r"""(?:(?P<before>[ \t]{0,8})(?::[ ]{0,2}\w{1,32}[ ]{0,2}=|=>|:=|={1,2}|:)(?P<after>[ \t]{0,8})"""
+    r"""\d{0,2}(?:\\?["'`]|%22|&quot;)?\]?"""
+    r"""(?:(?P<before>[ \t]{0,8})(?::[ ]{0,2}\w{1,32}[ ]{0,2}=|=>|:=|={1,2}|:|%3[ad])(?P<after>[ \t]{0,8})"""
+    r"""(?:%22|&quot;)?"""
+    r"""|(?P<pair>(?<=["'`]),[ ]{0,2})(?=["'])"""
     r"""|[ ](?:is|was)[: ][ ]{0,2}|(?P<blank>[ ]{1,2})(?![=:\s-]))"""
 )
 _VALUE: Final = (
@@ -30,7 +32,7 @@ _VALUE: Final = (
 GROUP: Final = "secret"
 """What a pattern calls the part that is redacted."""
 _BARE_REST: Final = re.compile(r"""[^\s"'`,;&<>(){}\[\]|\\]*""")
-_OPTION: Final = re.compile(r"--[\w-]{0,32}\Z")
+_OPTION: Final = re.compile(r"(?:--[\w-]{0,32}|^(?:ENV|ARG|export|setx|set)[ ]\w{0,24})\Z", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ class Rule:
         if found["blank"] and not _OPTION.search(text, max(found.start() - 34, 0), found.start()):
             return None
         bare = group == "bare"
-        style: Style = ("spaced" if found["before"] else "bare") if bare else "quoted"
+        # In a list of words everything is in quotes: those around the second of a pair say nothing.
+        style: Style = ("spaced" if found["before"] else "bare") if bare or found["pair"] else "quoted"
         if self.gate and not self.gate(Candidate(text[start:end], style, text[end : end + 1])):
             return None
         # Only what is accepted is followed to its end: looking that far at every name would take quadratic time.
