@@ -42,7 +42,7 @@ class Timing:
 class RetryBudget:
     """Token bucket that keeps retries a small share of the calls: an outage must not be multiplied.
 
-    Each call pays in its share, each second 1, each retry takes 1 (Finagle's RetryBudget: a share and a floor per second).
+    Each call pays in its share, each second 1, each retry takes 1 (Finagle's RetryBudget has both, too).
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:

@@ -76,8 +76,8 @@ class LanguageModelSettings(Group):
         default=None,
         gt=0,
         le=3_600,
-        description="Longest silence of a server within an answer (seconds); unset is `timeout_s`, since most are silent "
-        "until their model has finished.",
+        description="Longest silence of a server within an answer (seconds); unset is `timeout_s`, since most are "
+        "silent until their model has finished.",
     )
     trust_env: bool = Field(default=False, description="Use the proxies that the environment names.")
     ca_file: Directory | None = Field(
