@@ -47,10 +47,10 @@ def decide(connection: Connection, workspace: str, one: str, other: str, *, now:
     return winner.id
 
 
-def reinstate(connection: Connection, workspace: str, id_: str, *, now: datetime) -> list[str]:
-    """Puts in force again what a memory had overruled, as it is trusted no more itself; their ids."""
+def reinstate(connection: Connection, workspace: str, id_: str, *, reason: str, now: datetime) -> list[str]:
+    """Puts in force again what a memory had overruled, as it is out of use itself; their ids."""
     opposed = [other for other, _ in lineage.contradictions(connection, workspace, [id_]).get(id_, ())]
-    return _reinstated(connection, workspace, id_, opposed, reason="what overruled it is quarantined", now=now)
+    return _reinstated(connection, workspace, id_, opposed, reason=reason, now=now)
 
 
 def reconsider(connection: Connection, workspace: str, id_: str, *, now: datetime) -> None:

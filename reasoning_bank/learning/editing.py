@@ -9,12 +9,14 @@ from sqlalchemy import Connection
 
 from reasoning_bank.errors import InputError, NotFoundError
 from reasoning_bank.learning.admission import Limits, admitted_item
+from reasoning_bank.learning.contradiction import reconsider, reinstate
 from reasoning_bank.learning.distil import found_by
-from reasoning_bank.learning.work import EMBED
+from reasoning_bank.learning.trusting import quarantine
+from reasoning_bank.learning.work import EMBED, promise
 from reasoning_bank.privacy.redaction import Redactor
 from reasoning_bank.privacy.suspicion import suspected
 from reasoning_bank.records import ErrorContext, JsonValue, Memory, MemoryItem
-from reasoning_bank.storage import memories, outbox, traces
+from reasoning_bank.storage import memories, traces
 from reasoning_bank.storage.database import Database
 from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.fields import content_hash
@@ -69,17 +71,20 @@ class MemoryEditor:
     def forget(self, workspace: str, id_: str, *, undo: bool = False) -> Memory:
         """The memory, hidden from every search, or with `undo` found again; doing it twice changes nothing.
 
+        What a forgotten memory had overruled holds again.
+
         Raises:
             NotFoundError: this workspace has no such memory.
         """
 
         def change(connection: Connection) -> Memory:
             _existing(connection, workspace, id_)
-            if undo:
-                if memories.undelete(connection, workspace, [id_], self._now()):
-                    outbox.enqueue(connection, workspace, EMBED, {"ids": [id_]}, now=self._now())
-            else:
-                memories.soft_delete(connection, workspace, [id_], self._now())
+            now = self._now()
+            if undo and memories.undelete(connection, workspace, [id_], now):
+                promise(connection, workspace, EMBED, [id_], now=now)
+                reconsider(connection, workspace, id_, now=now)
+            elif not undo and memories.soft_delete(connection, workspace, [id_], now):
+                reinstate(connection, workspace, id_, reason="what overruled it was forgotten", now=now)
             return _existing(connection, workspace, id_)
 
         return self._database.write_now(change)
@@ -87,11 +92,12 @@ class MemoryEditor:
     def _write(self, connection: Connection, memory: Memory, item: MemoryItem) -> Memory:
         now = self._now()
         if reason := suspected(item):
+            quarantine(connection, memory.workspace, memory.id, reason=reason, now=now)
             item, memory = replace(item, trust="quarantined"), replace(memory, quarantined_for=reason)
         changed = replace(memory, item=item, updated_at=now, content_hash=content_hash(item))
         memories.update(connection, changed, analyse(item))
         if changed.content_hash != memory.content_hash:
-            outbox.enqueue(connection, memory.workspace, EMBED, {"ids": [memory.id]}, now=now)
+            promise(connection, memory.workspace, EMBED, [memory.id], now=now)
         return changed
 
 

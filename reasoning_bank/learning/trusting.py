@@ -31,13 +31,18 @@ def review(connection: Connection, workspace: str, id_: str, *, now: datetime) -
             before = standing.before_quarantine(connection, workspace, id_)
             standing.set_trust(connection, workspace, id_, before, reason="helped since", now=now)
     elif known.misleads:
-        standing.set_trust(connection, workspace, id_, "quarantined", reason=_complaint(known), now=now)
-        reinstate(connection, workspace, id_, now=now)
+        quarantine(connection, workspace, id_, reason=_complaint(known), now=now)
     elif memory.item.trust == "normal" and known.successes >= ENOUGH and known.helped >= known.misled:
         reason = f"{known.successes} independent successes"
         standing.set_trust(connection, workspace, id_, "trusted", reason=reason, now=now)
     elif memory.item.trust == "trusted" and known.misled > known.helped + known.sources:
         standing.set_trust(connection, workspace, id_, "normal", reason="misled more often than it helped", now=now)
+
+
+def quarantine(connection: Connection, workspace: str, id_: str, *, reason: str, now: datetime) -> None:
+    """Takes a memory out of use; what it had overruled holds again."""
+    standing.set_trust(connection, workspace, id_, "quarantined", reason=reason, now=now)
+    reinstate(connection, workspace, id_, reason="what overruled it is quarantined", now=now)
 
 
 def restore(connection: Connection, workspace: str, id_: str, *, now: datetime) -> Memory:

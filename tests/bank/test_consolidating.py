@@ -83,3 +83,20 @@ async def test_nothing_is_merged_where_it_is_not_wanted(settings: Settings) -> N
             await taught(bank, content, "Build the image of the renderer")
         await settled(bank)
         assert (await bank.stats("w"))["memories"] == 2
+
+
+async def test_what_a_forgotten_memory_overruled_holds_again(bank: ReasoningBank) -> None:
+    one = await taught(bank, ONE, "Build the image of the renderer")
+    two = await taught(bank, OPPOSITE, "Build the image of the renderer once more")
+    await settled(bank)
+    await bank.rate("w", [two], "helped", actor="ann")
+
+    async def found() -> list[str]:
+        answer = await bank.retrieve("w", Query("Build the image of the renderer", k=5, min_score=0))
+        return [each.memory.id for each in answer.memories]
+
+    assert await found() == [two]
+    await bank.forget_memory("w", two)
+    assert await found() == [one]
+    await bank.forget_memory("w", two, undo=True)
+    assert await found() == [two]

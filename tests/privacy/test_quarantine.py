@@ -42,6 +42,10 @@ async def test_new_words_of_a_memory_are_looked_at_too(settings: Settings) -> No
         assert changed.item.trust == "quarantined"
         assert (changed.quarantined_for or "").startswith("instruction: it tells the reader")
         assert await served(bank) == []
+        restored = await bank.upkeep.restore("w", changed.id)
+        assert restored.item.trust == "normal", "as it was before its new words"
+        events = await bank.upkeep.history("w", changed.id)
+        assert [(each.before, each.after) for each in events] == [("normal", "quarantined"), ("quarantined", "normal")]
 
 
 async def test_rows_of_an_import_are_looked_at_too(settings: Settings) -> None:
