@@ -6,9 +6,11 @@ the two groups differ in more than the memory: what is seen here is no proof, an
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import Final, Literal
 
 from sqlalchemy import Connection
@@ -89,7 +91,7 @@ def lift(connection: Connection, workspace: str, *, least: int = LEAST, ids: Seq
     if ids is not None:
         given = {id_: tasks for id_, tasks in given.items() if id_ in ids}
     found = memories.by_ids(connection, workspace, given)
-    ended = _ended(connection, workspace)
+    ended = _Tasks(_ended(connection, workspace))
     lifts = [_lift(found[id_], tasks, ended, least=least) for id_, tasks in given.items() if id_ in found]
     seen = [each for each in lifts if each.with_it.tasks]
     return sorted(seen, key=lambda each: (each.finding == "too few to tell", -each.low, each.id))
@@ -107,11 +109,43 @@ def difference(one: Share, other: Share) -> tuple[float, float, float]:
     return value, value - below, value + above
 
 
-def _lift(memory: Memory, given: Mapping[str, datetime], ended: Sequence[_Task], *, least: int) -> Lift:
-    domain = memory.item.domain
-    since = [each for each in ended if each.at >= memory.created_at and domain in (None, each.domain)]
-    had = [each for each in ended if (at := given.get(each.hash)) is not None and each.at >= at]
-    with_it, without = _share(had), _share(each for each in since if each.hash not in given)
+class _Tasks:
+    """Tasks whose end is known, in the order they were stored; asked for each memory, so nothing goes through all."""
+
+    def __init__(self, ended: Iterable[_Task]) -> None:
+        ordered = sorted(ended, key=lambda each: each.at)
+        self._by_hash: dict[str, list[_Task]] = {}
+        self._by_domain: dict[str | None, list[_Task]] = {None: ordered}
+        for each in ordered:
+            self._by_hash.setdefault(each.hash, []).append(each)
+            if each.domain is not None:
+                self._by_domain.setdefault(each.domain, []).append(each)
+        self._solved = {
+            domain: list(accumulate((each.solved for each in several), initial=0))
+            for domain, several in self._by_domain.items()
+        }
+
+    def that_had(self, given: Mapping[str, datetime]) -> Share:
+        """The tasks with a memory: `given` says for which, by hash, and when first."""
+        return _share(each for hash_, at in given.items() for each in self._by_hash.get(hash_, ()) if each.at >= at)
+
+    def without(self, given: Mapping[str, datetime], *, since: datetime, domain: str | None) -> Share:
+        """All others since a moment, of one domain or, for None, of any."""
+        there = self._by_domain.get(domain, [])
+        first = bisect_left(there, since, key=lambda each: each.at)
+        ends = self._solved.get(domain, [0])
+        its = _share(
+            each
+            for hash_ in given
+            for each in self._by_hash.get(hash_, ())
+            if each.at >= since and domain in (None, each.domain)
+        )
+        return Share(ends[-1] - ends[first] - its.solved, len(there) - first - its.tasks)
+
+
+def _lift(memory: Memory, given: Mapping[str, datetime], ended: _Tasks, *, least: int) -> Lift:
+    with_it = ended.that_had(given)
+    without = ended.without(given, since=memory.created_at, domain=memory.item.domain)
     value, low, high = difference(with_it, without)
     finding: Finding = "no clear difference"
     if min(with_it.tasks, without.tasks) < least:

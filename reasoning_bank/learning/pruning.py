@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from reasoning_bank.learning.work import EMBED, promise
 from reasoning_bank.records import Trust
@@ -50,9 +50,10 @@ def prunable(
     Args:
         most: how many to list; None for all.
     """
-    own = (table.c.workspace == workspace) & is_live() & (table.c.origin != "import")
-    surplus = (connection.scalar(select(func.count()).select_from(table).where(own)) or 0) - limit
-    if surplus <= 0:
+    live = (table.c.workspace == workspace) & is_live()
+    own = live & (table.c.origin != "import")
+    # An index alone tells how many there are at all; whose they are is read only where that is too many.
+    if _count(connection, live) <= limit or (surplus := _count(connection, own) - limit) <= 0:
         return []
     columns = (table.c.id, table.c.trust, table.c.used, table.c.misled, table.c.ignored, table.c.created_at)
     useless = own & (table.c.helped == 0) & (table.c.trust != "trusted") & table.c.parents.is_(None)
@@ -96,6 +97,10 @@ def worth_of(trust: Trust, *, used: int, complaints: int, age_days: float) -> fl
     found = min(used, _USED_ENOUGH) / _USED_ENOUGH
     content = 1 / (1 + complaints)
     return 0.25 * (_TRUST[trust] + found + content + 0.5 ** (age_days / 365))
+
+
+def _count(connection: Connection, which: ColumnElement[bool]) -> int:
+    return connection.scalar(select(func.count()).select_from(table).where(which)) or 0
 
 
 def _why(used: int, misled: int, trust: Trust, age_days: float) -> str:

@@ -1,5 +1,6 @@
 """Outcomes with and without each memory: counted right, with intervals, and silent where there is too little."""
 
+import random
 from datetime import datetime, timedelta
 
 import pytest
@@ -112,6 +113,23 @@ async def test_a_trace_that_was_stored_before_the_memory_was_given_is_none_of_it
     await lessons.write(lambda c: servings.note(c, given))
     await tasks.end("success")
     assert await lessons.read(lambda c: lift(c, "w")) == []
+
+
+async def test_each_memory_is_compared_with_every_task_that_did_not_have_it(lessons: Lessons, tasks: Tasks) -> None:
+    domains = (None, "web", "db")
+    own = [await lessons.add(f"Advice {domain}", outcome="unknown", domain=domain) for domain in domains]
+    chance, ended = random.Random(5), list[tuple[set[str], str | None, bool]]()
+    for _ in range(60):
+        given, domain = set(chance.sample(own, chance.randrange(4))), chance.choice(domains)
+        solved = chance.random() < 0.5
+        await tasks.end("success" if solved else "failure", *given, domain=domain)
+        ended.append((given, domain, solved))
+    found = {each.id: each for each in await lessons.read(lambda c: lift(c, "w"))}
+    for id_, domain in zip(own, domains, strict=True):
+        had = [solved for given, _, solved in ended if id_ in given]
+        others = [solved for given, its, solved in ended if id_ not in given and domain in (None, its)]
+        assert found[id_].with_it == Share(sum(had), len(had))
+        assert found[id_].without == Share(sum(others), len(others))
 
 
 async def test_a_task_whose_end_was_only_guessed_counts_for_nothing(lessons: Lessons, tasks: Tasks) -> None:
