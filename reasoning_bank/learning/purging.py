@@ -61,9 +61,8 @@ def purgeable(connection: Connection, workspace: str, way: Way, *, most: int | N
     """What would be forgotten, in the order it was stored, at most so many; None for all."""
     columns = (table.c.id, table.c.title, table.c.text)
     source = (traces.c.source_kind, traces.c.source_client, traces.c.source_token)
-    its_trace = and_(traces.c.workspace == table.c.workspace, traces.c.id == table.c.trace_id)
     mine = (table.c.workspace == workspace) & table.c.deleted_at.is_(None)
-    statement = select(*columns, *source).join(traces, its_trace).where(mine, _came(way))
+    statement = select(*columns, *source).join(traces, _ITS_TRACE).where(mine, _came(way))
     rows = connection.execute(statement.order_by(table.c.seq).limit(most))
     return [
         Purgeable(row.id, row.title or row.text[:80], row.source_kind, row.source_client, row.source_token)
@@ -76,8 +75,7 @@ def purge_some(connection: Connection, workspace: str, way: Way, *, now: datetim
     chosen = [each.id for each in purgeable(connection, workspace, way)]
     gone = memories.soft_delete(connection, workspace, chosen, now)
     history.note(connection, workspace, gone, "purged", reason=str(way), now=now)
-    for id_ in gone:
-        _release(connection, workspace, id_, way, now=now)
+    _release(connection, workspace, gone, way, now=now)
     return gone
 
 
@@ -92,16 +90,21 @@ def undo_purge(connection: Connection, workspace: str, *, since: datetime, now: 
     return back
 
 
-def _release(connection: Connection, workspace: str, id_: str, way: Way, *, now: datetime) -> None:
-    """Puts in force again what a purged memory stood for, or had overruled, unless that came by the same way."""
-    its_trace = and_(traces.c.workspace == table.c.workspace, traces.c.id == table.c.trace_id)
-    replaced = and_(table.c.workspace == workspace, table.c.superseded_by == id_)
-    same = select(table.c.id).join(traces, its_trace).where(replaced, _came(way))
-    others = select(table.c.id).where(replaced, table.c.id.not_in(same))
-    back = memories.reinstate(connection, workspace, list(connection.scalars(others)), id_, now)
-    reason = "what stood for it was purged"
-    history.note(connection, workspace, back, "reinstated", reason=reason, now=now, change=(id_, None))
-    promise(connection, workspace, EMBED, back, now=now)
+def _release(connection: Connection, workspace: str, gone: Sequence[str], way: Way, *, now: datetime) -> None:
+    """Puts in force again what purged memories stood for, or had overruled, unless that came by the same way."""
+    columns = (table.c.id, table.c.superseded_by, _came(way).label("same"))
+    replaced = (table.c.workspace == workspace) & table.c.superseded_by.in_(gone)
+    # In order: asked for none, SQLite goes through the whole workspace instead of looking up a few.
+    rows = connection.execute(select(*columns).outerjoin(traces, _ITS_TRACE).where(replaced).order_by(table.c.seq))
+    stood_for: dict[str, list[str]] = {}
+    for row in rows:
+        if not row.same:
+            stood_for.setdefault(row.superseded_by, []).append(row.id)
+    for by, ids in stood_for.items():
+        back = memories.reinstate(connection, workspace, ids, by, now)
+        reason = "what stood for it was purged"
+        history.note(connection, workspace, back, "reinstated", reason=reason, now=now, change=(by, None))
+        promise(connection, workspace, EMBED, back, now=now)
 
 
 def _came(way: Way) -> ColumnElement[bool]:
@@ -114,3 +117,6 @@ def _came(way: Way) -> ColumnElement[bool]:
         named = traces.c.source_client.startswith(f"{way.client}/", autoescape=True)
         fits = [*fits, or_(traces.c.source_client == way.client, named)]
     return and_(*fits)
+
+
+_ITS_TRACE = and_(traces.c.workspace == table.c.workspace, traces.c.id == table.c.trace_id)
