@@ -82,8 +82,9 @@ class Extraction:
 
     def selection(self, question: str | None, encode: Encode | None) -> Selection:
         """Return what stays: protected units, then by relevance to the question, else by what the prompt is about."""
-        longest = self._longest()
-        elements = json_elements(self.pieces.text, self.found, longest=longest)
+        share = self._share()
+        longest = min(LONG_LINE, share)
+        elements = json_elements(self.pieces.text, self.found, longest=longest, whole=share)
         cover = units(self.pieces.text, self.found, longest=longest, elements=elements)
         preserved = overlapping(cover, self.preserved)
         pinned = preserved | overlapping(cover, [(each.start, each.end) for each in self.found if each.is_protected])
@@ -103,10 +104,10 @@ class Extraction:
             cut, name = (told, "telling_words") if told.tokens else (cut, name)
         return Selection(cut.pieces, cut.tokens, name, least[0].tokens, is_truncated, relevance.is_degraded)
 
-    def _longest(self) -> int:
+    def _share(self) -> int:
         """Return the most characters of a unit: small budgets need small units, or one takes the room of all."""
         characters = self.budget * len(self.pieces.text) / max(self.tokens, 1)
-        return min(LONG_LINE, int(characters / _FEWEST_UNITS))
+        return int(characters / _FEWEST_UNITS)
 
     def _relevance(self, cover: Sequence[Unit], question: str | None, encode: Encode | None) -> Relevance:
         found = [self.found[unit.segment] for unit in cover]

@@ -92,17 +92,22 @@ class _Limits:
     piece: int
 
 
-def json_elements(text: str, segments: Sequence[Segment], *, longest: int = LONG_LINE) -> dict[int, Element]:
+def json_elements(
+    text: str, segments: Sequence[Segment], *, longest: int = LONG_LINE, whole: int = LONG_LINE
+) -> dict[int, Element]:
     """Return the elements of JSON by the numbers of their segments; what does not parse is not there.
 
-    See `units` for the arguments.
+    See `units` for the other arguments.
+
+    Args:
+        whole: characters above which no element goes as a whole, however its parts hang together.
     """
     limits = _limits(text, longest)
     found = {
         number: read_elements(
             text,
             segment.body,
-            longest=_ROWS_LONGER * limits.piece,
+            longest=min(_ROWS_LONGER * limits.piece, whole),
             shortest=limits.sentence,
             split=lambda source, start, end: list(_pieces(source, start, end, limits, by_line=False)),
         )

@@ -86,3 +86,18 @@ def test_any_json_that_is_cut_stays_json(rows: list[Any], most: int, indent: int
     result = cut(json.dumps(whole, indent=indent, ensure_ascii=False), max_tokens=most)
     if result.kept:
         assert is_part(json.loads(result.text), whole)
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.5, 0.7])
+def test_a_small_document_uses_most_of_its_budget(ratio: float) -> None:
+    record = {
+        "reservation": "EUJUY6",
+        "from": "ORD",
+        "to": "LAS",
+        "flights": [{"number": f"HAT{at}", "date": f"2024-05-{at}", "price": at * 7} for at in range(14, 20)],
+        "passengers": [{"first": "Lucas", "last": "Brown"}, {"first": "Mia", "last": "Khan"}],
+        "paid": True,
+    }
+    result = cut(json.dumps(record), max_tokens=10_000, ratio=ratio)
+    assert is_part(json.loads(result.text), record)
+    assert 0.5 * ratio * result.tokens_before <= result.tokens_after <= ratio * result.tokens_before
