@@ -53,10 +53,14 @@ class TemplateAnswer:
 
 
 class Templates:
-    """Templates of several files; those of an earlier file come before all of a later one."""
+    """A user's templates, and after them those of the package, which are read with the first text."""
 
-    def __init__(self, groups: Sequence[Sequence["Template"]]) -> None:
-        self._groups = groups
+    def __init__(self, own: Sequence["Template"] = ()) -> None:
+        self._own = own
+
+    def load(self) -> None:
+        """Read those of the package now, for whoever matches where files must not be read."""
+        _packaged()
 
     def match(self, purpose: Purpose, text: str) -> TemplateAnswer | None:
         """Return the answer of the template whose evidence stands on the last line, or None where none fits.
@@ -70,7 +74,7 @@ class Templates:
         """
         tail = _UNSEEN.sub("", encodable(text[-_LONGEST_LOOK:].rstrip()))
         lowered = tail.lower()
-        for group in self._groups:
+        for group in (self._own, _packaged()):
             found = [
                 (span, template)
                 for template in group
@@ -82,14 +86,13 @@ class Templates:
         return None
 
     def refuse_unfit(self, answers: Mapping[Purpose, type[BaseModel]]) -> None:
-        """Check that each response is an answer to its purpose, with however much evidence in it.
+        """Check that each response of the user's is an answer to its purpose, with however much evidence in it.
 
         Raises:
             ConfigError: naming the first template that is none.
         """
         longest = "x" * (_LONGEST_EVIDENCE + 2)
-        given = (template for group in self._groups for template in group if template.response)
-        for template in (template for template in given if template.purpose in answers):
+        for template in (each for each in self._own if each.response and each.purpose in answers):
             try:
                 answers[template.purpose].model_validate(template.answer(longest).offered(answers[template.purpose]))
             except ValidationError as error:
@@ -147,7 +150,7 @@ class Template:
 
 
 def templates(own: Path | None = None) -> Templates:
-    """Return the templates of a user's file, if any, before those that come with the package; reads both.
+    """Return the templates of a user's file, if any, which is read, before those that come with the package.
 
     Args:
         own: a TOML file of `[[template]]` tables.
@@ -155,8 +158,7 @@ def templates(own: Path | None = None) -> Templates:
     Raises:
         ConfigError: the file cannot be read, or a template in it cannot be used; names it.
     """
-    packaged = _packaged()
-    return Templates((packaged,) if own is None else (_read(_text_of(own), own.name), packaged))
+    return Templates(() if own is None else _read(_text_of(own), own.name))
 
 
 Literals = tuple[Annotated[str, StringConstraints(min_length=1, to_lower=True)], ...]

@@ -60,6 +60,8 @@ async def known_cases(settings: Settings) -> Templates:
     """
     found = await anyio.to_thread.run_sync(templates, settings.llm.templates)
     found.refuse_unfit({"judge": Verdict})
+    if settings.llm.model is not None:  # it is asked on the event loop; the rules' judge has a thread
+        await anyio.to_thread.run_sync(found.load)
     return found
 
 

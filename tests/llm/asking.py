@@ -84,6 +84,7 @@ class Asking:
     def __init__(self, folder: Path) -> None:
         self.clock = Clock()
         self.templates = templates()
+        self.templates.load()
         # Durability against power cuts is not what these tests look at.
         self.database = Database(folder / "bank.db", durability="process", busy_timeout_s=30, now=self.clock)
         self.file = FileCache(folder / "llm.db", ttl_s=86_400, max_entries=100, max_bytes=1_000_000, now=self.clock)

@@ -38,7 +38,9 @@ def shipped(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if not request.param:
         monkeypatch.setitem(sys.modules, "re2", None)
     module._packaged.cache_clear()
-    yield templates()
+    shipped = templates()
+    shipped.load()
+    yield shipped
     module._packaged.cache_clear()
 
 
@@ -69,13 +71,21 @@ def test_the_confidence_of_a_template_is_what_its_group_is_worth_on_labelled_tex
 
 
 def test_every_shipped_template_is_needed_by_a_labelled_text(shipped: Templates) -> None:
-    names = {template.name for group in shipped._groups for template in group if template.response}
+    names = {template.name for template in module._packaged() if template.response}
     used = {answer.name for row in LABELLED if (answer := shipped.match(row["purpose"], row["text"]))}
     assert names == used
 
 
+def test_those_of_the_package_are_read_with_the_first_text(shipped: Templates) -> None:
+    module._packaged.cache_clear()
+    found = templates()
+    assert module._packaged.cache_info().currsize == 0
+    assert said(found.match("judge", PASSED)) == "success"
+    assert module._packaged.cache_info().currsize == 1
+
+
 def test_shipped_responses_are_answers(shipped: Templates) -> None:
-    shipped.refuse_unfit({"judge": Judged})
+    Templates(module._packaged()).refuse_unfit({"judge": Judged})
 
 
 def test_the_latest_evidence_counts(shipped: Templates) -> None:
