@@ -79,7 +79,8 @@ def support(connection: Connection, memory: Memory) -> Support:
     taught = {task_hash(each.task) for each in endings}
     well = {task_hash(each.task) for each in endings if each.outcome == "success"}
     restored = _restored_at(connection, memory)
-    said = feedback.said_of(connection, memory.workspace, [memory.id, *memory.item.parents], since=restored)
+    family = [memory.id, *lineage.taken_in(connection, memory.workspace, memory.id)]
+    said = feedback.said_of(connection, memory.workspace, family, since=restored)
     helped_in = {each.task or each.rater or "" for each in said if each.verdict == "helped"} - {""}
     against = [each for each in said if each.verdict == "misled"]
     thanks = [each for each in said if each.verdict == "helped"]

@@ -66,14 +66,15 @@ class Said:
     times: int
 
 
-def said_of(
-    connection: Connection, workspace: str, ids: Sequence[str], *, since: datetime | None = None
-) -> list[Said]:
-    """What was said of a memory and of those it took in, by source."""
+def said_of(connection: Connection, workspace: str, ids: Sequence[str], *, since: datetime | None = None) -> list[Said]:
+    """What was said of a memory and of those it took in, by source; of very many, a source may come twice."""
     table = feedback
-    mine = (table.c.workspace == workspace) & table.c.memory_id.in_(ids)
+    mine = table.c.workspace == workspace
     if since is not None:
         mine &= table.c.created_at > to_micros(since)
     by = (table.c.verdict, table.c.actor, table.c.task_hash)
-    return [Said(*row) for row in connection.execute(select(*by, func.count()).where(mine).group_by(*by))]
-
+    counted = select(*by, func.count()).group_by(*by)
+    found = (
+        row for some in batches(ids) for row in connection.execute(counted.where(mine, table.c.memory_id.in_(some)))
+    )
+    return [Said(*row) for row in found]

@@ -141,6 +141,23 @@ def successors(connection: Connection, workspace: str, ids: Iterable[str]) -> di
     return {id_: _last(id_, next_of, known) for id_ in wanted if id_ in known}
 
 
+def taken_in(connection: Connection, workspace: str, id_: str) -> list[str]:
+    """What a memory stands for, at any distance, nearest first: each has it, or what took it in, as its successor."""
+    found: dict[str, None] = {}
+    waiting = [id_]
+    for _ in range(_LONGEST_CHAIN):
+        nearer = [
+            each
+            for some in batches(waiting)
+            for each in connection.scalars(_TAKEN_IN, {"workspace": workspace, "ids": some})
+        ]
+        waiting = [each for each in nearer if each not in found and each != id_]
+        if not waiting:
+            break
+        found |= dict.fromkeys(waiting)
+    return list(found)
+
+
 def _steps(connection: Connection, workspace: str, ids: Sequence[str]) -> dict[str, str | None]:
     """By id, what took it in directly, or None."""
     found: dict[str, str | None] = {}
@@ -227,6 +244,22 @@ def _stage(id_: str, elders: Mapping[str, tuple[str, ...]]) -> int:
     return visit(id_)
 
 
+_SUCCESSOR = memories.alias()
+_TAKEN_IN = (
+    select(memories.c.id)
+    .join(_SUCCESSOR, (_SUCCESSOR.c.workspace == memories.c.workspace) & (_SUCCESSOR.c.id == memories.c.superseded_by))
+    .join(
+        memory_parents,
+        (memory_parents.c.workspace == memories.c.workspace)
+        & (memory_parents.c.parent_id == memories.c.id)
+        & (memory_parents.c.memory == _SUCCESSOR.c.seq),
+    )
+    .where(
+        memories.c.workspace == bindparam("workspace"),
+        memories.c.superseded_by.in_(bindparam("ids", expanding=True)),
+    )
+    .order_by(memories.c.seq)
+)
 _NUMBERS = select(memories.c.seq, memories.c.id).where(
     memories.c.workspace == bindparam("workspace"), memories.c.id.in_(bindparam("ids", expanding=True))
 )

@@ -3,6 +3,7 @@
 import pytest
 
 from reasoning_bank.errors import InputError, NotFoundError
+from reasoning_bank.learning.merging import merge
 from reasoning_bank.learning.rating import rate
 from reasoning_bank.learning.support import rarely_helps
 from reasoning_bank.learning.trusting import restore
@@ -158,6 +159,18 @@ async def test_verdicts_of_what_was_merged_count_against_the_survivor(lessons: L
     assert await lessons.live() == [one]
     await rated(lessons, one, "misled", "c", "d")
     assert await trust(lessons, one) == "quarantined"
+
+
+async def test_verdicts_count_however_many_merges_ago_they_were_given(lessons: Lessons) -> None:
+    ids = [await lessons.add(f"{ADVICE} Part {number}.") for number in range(3)]
+    await rated(lessons, ids[2], "misled", "a", "b")
+    for pair in (ids[1:], ids[:2]):
+        await lessons.write(lambda c, p=pair: merge(c, "w", p, reason="the same", now=lessons.now))
+    stands = await lessons.read(lambda c: lineage.successors(c, "w", ids))
+    assert stands == dict.fromkeys(ids, ids[0])
+    assert await lessons.read(lambda c: lineage.taken_in(c, "w", ids[0])) == [ids[1], ids[2]]
+    await rated(lessons, ids[0], "misled", "c", "d")
+    assert await trust(lessons, ids[0]) == "quarantined"
 
 
 async def test_an_opponent_of_what_was_quarantined_is_no_longer_contradicted(lessons: Lessons) -> None:
