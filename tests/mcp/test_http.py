@@ -302,7 +302,7 @@ async def test_a_token_for_one_workspace_does_not_tell_how_busy_the_others_are(
     mine = json.loads(told["token", "bank://stats"]["result"]["contents"][0]["text"])
     assert set(mine) == {
         *("workspace", "traces", "memories", "superseded", "deleted", "embedded", "tags"),
-        *("model", "index"),
+        *("model", "index", "language", "refused"),
     }
     assert set(mine["model"]) == {"status", "reason", "serving", "loaded_in_s"}
     assert "bound to one" in told["token", "bank://performance"]["error"]["message"]

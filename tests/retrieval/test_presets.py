@@ -39,7 +39,7 @@ def test_a_past_task_comes_with_all_it_taught() -> None:
         "u": [
             kept("d", "u"),
             kept("copy", "u", content_hash="hash of d"),
-            kept("bad", "u", counters=Counters(misled=9)),
+            kept("bad", "u", item=MemoryItem("task", title="bad", trust="quarantined")),
         ],
     }
     found = [RetrievedMemory(traces["t"][1], 0.9), RetrievedMemory(traces["u"][0], 0.8)]
