@@ -122,7 +122,8 @@ def _store(
     )
     known = traces.existing_ids(connection, workspace, [given(trace.id) for trace in batch])
     results: list[StoreResult] = []
-    fresh: list[Memory] = []
+    fresh: list[ImportedMemory] = []
+    rows: list[Memory] = []
     for trace in batch:
         trace_id = given(trace.id)
         if trace_id not in known:
@@ -132,17 +133,18 @@ def _store(
             known.add(trace_id)
         new = [memory for memory in trace.memories if memory.id not in there]
         there.update(given(memory.id) for memory in new)
-        fresh += [_imported(memory, workspace, trace_id, now) for memory in new]
+        fresh += new
+        rows += [_imported(memory, workspace, trace_id, now) for memory in new]
         results.append(_result(trace, trace_id, {given(memory.id) for memory in new}))
-    memories.insert(connection, fresh, [terms[memory.id] for memory in fresh])
-    _link(connection, workspace, [memory for trace in batch for memory in trace.memories], now)
-    promise(connection, workspace, EMBED, [memory.id for memory in fresh if memory.deleted_at is None], now=now)
+    memories.insert(connection, rows, [terms[row.id] for row in rows])
+    _link(connection, workspace, fresh, now)
+    promise(connection, workspace, EMBED, [row.id for row in rows if row.deleted_at is None], now=now)
     return results
 
 
-def _link(connection: Connection, workspace: str, batch: Sequence[ImportedMemory], now: datetime) -> None:
+def _link(connection: Connection, workspace: str, fresh: Sequence[ImportedMemory], now: datetime) -> None:
     """Ties memories to what they name; of two that contradict each other, the one that comes later finds the other."""
-    for memory in batch:
+    for memory in fresh:
         lineage.add_sources(connection, workspace, given(memory.id), memory.links.sources, now)
         for other, reason in memory.links.contradicts:
             lineage.contradict(connection, workspace, given(memory.id), other, reason=reason, now=now)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.learning import contradiction, merging
 from reasoning_bank.learning.rating import rate
-from reasoning_bank.records import ImportedTrace, MemoryItem, NewTrace, StoreResult
+from reasoning_bank.records import ImportedMemory, ImportedTrace, Links, MemoryItem, NewTrace, StoreResult
 from reasoning_bank.settings import Settings
 from reasoning_bank.storage import lineage, memories
 from reasoning_bank.transfer.exporting import export_file
@@ -79,3 +79,17 @@ async def test_what_was_exported_comes_back_with_everything_that_ties_it(
         (one,) = await other.get_memories("w", [ids[0]])
         assert one.genealogy.sources[1:]
         assert one.genealogy.contradicts == (ids[2],)
+
+
+async def test_an_import_ties_nothing_to_what_is_there_already(bank: ReasoningBank) -> None:
+    def row(id_: str, links: Links) -> ImportedTrace:
+        memory = ImportedMemory(MemoryItem(f"Lesson {id_}", origin="import"), id=id_, links=links)
+        return ImportedTrace(NewTrace(f"Task {id_}"), (memory,), id=f"t_{id_}")
+
+    await bank.store_many("w", [row("i1", Links()), row("i2", Links())])
+    await bank.store_many("w", [row("i1", Links(("t_i2",), (("i2", "the opposite"),)))])
+    (detail,) = await bank.get_memories("w", ["i1"])
+    assert (detail.genealogy.sources, detail.genealogy.contradicts) == (("t_i1",), ())
+    await bank.store_many("w", [row("i3", Links(("t_i2",), (("i2", "the opposite"),)))])
+    (detail,) = await bank.get_memories("w", ["i3"])
+    assert (detail.genealogy.sources, detail.genealogy.contradicts) == (("t_i3", "t_i2"), ("i2",))
