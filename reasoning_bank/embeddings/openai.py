@@ -20,6 +20,9 @@ _BYTES_PER_TOKEN = 3
 _CONNECTIONS = 4
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
 _OUTAGE_S = 15.0
+_LARGEST_ANSWER = 64 << 20
+"""Bytes; 256 vectors of 3,072 numbers as JSON take a quarter of it."""
+_LONGEST_ANSWER_S = 120.0
 _LONGEST_WAIT_S = 300.0
 _REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
 
@@ -124,17 +127,18 @@ class OpenAIEmbedder:
         if self._dimensions is not None:
             body["dimensions"] = self._dimensions
         try:
-            response = self._client.post(self._url, json=body)
+            with self._client.stream("POST", self._url, json=body) as response:
+                content = _read(response)
         except httpx2.HTTPError as error:
             said = f"no answer from the embedding server: {error or type(error).__name__}"
             raise UpstreamError(said, retry_after_s=_OUTAGE_S) from error
         if response.status_code != HTTPStatus.OK:
-            self._refuse(response)
-        return _vectors(response, len(texts))
+            self._refuse(response, content)
+        return _vectors(content, len(texts))
 
-    def _refuse(self, response: httpx2.Response) -> NoReturn:
+    def _refuse(self, response: httpx2.Response, content: bytes) -> NoReturn:
         status = response.status_code
-        said = f"the embedding server answered HTTP {status}: {reason_of(response.content, key=self._api_key)}"
+        said = f"the embedding server answered HTTP {status}: {reason_of(content, key=self._api_key)}"
         if status in _REFUSED:
             where = "embeddings.api_key, embeddings.base_url"
             raise ModelUnavailableError(f"{said} (check {where} and the model {self._model!r})")
@@ -146,9 +150,20 @@ class OpenAIEmbedder:
         raise UpstreamError(said, status=status, retry_after_s=wait_s)
 
 
-def _vectors(response: httpx2.Response, expected: int) -> Vectors:
+def _read(response: httpx2.Response) -> bytes:
+    """The decoded body. The client's own timeout is for each piece, and it has no bound of size."""
+    pieces, size, deadline = list[bytes](), 0, time.monotonic() + _LONGEST_ANSWER_S
+    for piece in response.iter_bytes():
+        size += len(piece)
+        if size > _LARGEST_ANSWER or time.monotonic() > deadline:
+            raise UpstreamError("the embedding server's answer does not end", retry_after_s=_OUTAGE_S)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _vectors(content: bytes, expected: int) -> Vectors:
     try:
-        rows = sorted(_Answer.model_validate_json(response.content).data, key=lambda row: row.index)
+        rows = sorted(_Answer.model_validate_json(content).data, key=lambda row: row.index)
         vectors = np.array([row.embedding for row in rows], np.float32)
     except (ValidationError, ValueError) as error:
         raise UpstreamError("the embedding server's answer is not in OpenAI's format") from error

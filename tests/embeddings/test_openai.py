@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reasoning_bank.embeddings import openai
 from reasoning_bank.embeddings.openai import OpenAIEmbedder
 from reasoning_bank.errors import ModelUnavailableError, UpstreamError
 
@@ -87,6 +88,15 @@ def test_unusable_answers_are_upstream_errors(api: Api, spoil: Spoil) -> None:
     api.spoil = spoil
     with pytest.raises(UpstreamError, match="embedding server's answer"):
         embedder.encode(["one", "two"], "document")
+
+
+@pytest.mark.parametrize("bound", ["_LARGEST_ANSWER", "_LONGEST_ANSWER_S"])
+def test_answer_that_does_not_end_is_left(api: Api, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    embedder = loaded(api)
+    monkeypatch.setattr(openai, bound, 0)
+    with pytest.raises(UpstreamError, match="does not end") as caught:
+        embedder.encode(["text"], "document")
+    assert caught.value.retry_after_s == 15
 
 
 def test_server_that_changes_its_dimension_is_refused(api: Api) -> None:
