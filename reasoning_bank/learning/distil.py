@@ -153,7 +153,8 @@ def _warning(report: NewTrace, run: Sequence[Judged]) -> MemoryItem | None:
     story = _narrative(steps)
     failure = _last_failure(run)
     why = story or " ".join(explanations(steps, limit=_REASONS))
-    tried = [] if story else _quoted_actions([part.step for part in run if part.failure or part.kind == "change"])
+    done = [part.step for part in run if part.step.action and (part.failure or part.kind == "change")]
+    tried = [] if story else _quoted_actions(done)
     if not (failure or why or len(tried) > 1):
         return None
     kind, line = (failure.type, failure.line) if failure else ("unresolved", "")

@@ -89,6 +89,16 @@ def test_a_failure_becomes_a_warning_with_its_error_context() -> None:
     assert item.title.startswith("Failed (TimeoutError): ")
 
 
+def test_a_failure_that_was_only_reported_back_is_no_step_that_was_tried() -> None:
+    turns: list[JsonValue] = [
+        {"role": "assistant", "content": "Running the migration."},
+        {"role": "tool", "content": "OperationalError: canceling statement due to lock timeout\nexit code 1"},
+    ]
+    (item,) = distil(NewTrace("Add an index on orders", outcome="failure", trajectory=turns))
+    assert "lock timeout" in item.content
+    assert "Tried" not in item.content
+
+
 @pytest.mark.parametrize(
     ("story", "kind"),
     [
