@@ -122,9 +122,8 @@ async def _background(rooms: Rooms, now: datetime) -> Check:
     if not counts.dead:
         return Check("background work", "ok", detail)
     last = await rooms.database.read(lambda c: outbox.dead(c, limit=1))
-    return Check(
-        "background work", "failure", f"{detail}; last error: {last[0].last_error}", "see the log of the server"
-    )
+    advice = "mend what the error names, then run `reasoning-bank doctor --retry`"
+    return Check("background work", "failure", f"{detail}; last error: {last[0].last_error}", advice)
 
 
 async def _language_models(rooms: Rooms, *, ask: bool) -> AsyncIterator[Check]:

@@ -109,6 +109,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         code = cli.main(args=arguments, prog_name="reasoning-bank", standalone_mode=False)
     except click.Abort:
         return _complain("interrupted", EXIT_INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as error:  # its message is the help, not what is wrong
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     except click.ClickException as error:
         return _complain(_usage(error), error.exit_code)
     except ConfigError as error:

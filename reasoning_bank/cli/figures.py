@@ -1,6 +1,6 @@
 """`stats`: what the bank holds and how it performs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -44,7 +44,7 @@ def print_stats(stats: Mapping[str, Any]) -> None:
     lines = {
         f"workspace {stats['workspace']}": f"{stats['memories']} memories of {stats['traces']} traces, "
         f"{stats['embedded']} embedded, {stats['superseded']} superseded, {stats['deleted']} forgotten",
-        "model": f"{model['serving'] or 'none'}, {model['reason'] or model['status']}",
+        "model": f"{model['serving'] or 'none'}, {_model_state(model)}",
         "background": f"{queue['pending']} waiting, {queue['leased']} under way, {queue['dead']} given up",
         "vector index": f"Chroma {index['mode']}, {index['problem'] or index['status']}",
     }
@@ -54,6 +54,7 @@ def print_stats(stats: Mapping[str, Any]) -> None:
             continue
         used = f"{cache['cache_size']} of {cache['max_size']}"
         lines[f"cache of {name}"] = f"{used}, {cache['hits']} hits of {cache['total_requests']}"
+    lines |= _of_learning(stats)
     if counters := stats["counters"]:
         lines["counters"] = ", ".join(f"{name} {count}" for name, count in counters.items())
     if any(figures["returned"] for figures in stats["strategies"].values()):
@@ -69,3 +70,22 @@ def print_stats(stats: Mapping[str, Any]) -> None:
         columns = ("count", "errors", "p50_ms", "p95_ms", "max_ms")
         rows = [[name, *(f"{figures[column]:g}" for column in columns)] for name, figures in operations.items()]
         print_table(rows, headers=("operation", *columns))
+
+
+def _of_learning(stats: Mapping[str, Any]) -> dict[str, str]:
+    lines: dict[str, str] = {}
+    if refused := stats.get("refused"):
+        lines["refused"] = ", ".join(f"{reason} {count}" for reason, count in refused.items())
+    if language := stats.get("language_models"):
+        lines["language models"] = _spent(language["today"]["limits"])
+    return lines
+
+
+def _model_state(model: Mapping[str, Any]) -> str:
+    # A command that does not search never waits for it: that says nothing about the searches of others.
+    return "not loaded by this command" if model["status"] == "loading" else model["reason"] or model["status"]
+
+
+def _spent(limits: Sequence[Mapping[str, Any]]) -> str:
+    spent = ", ".join(f"{each['spent']:,} of {each['limit']:,} {each['name']}" for each in limits)
+    return f"{spent or 'no limit'} today"

@@ -88,7 +88,9 @@ def quarantine(*, workspace: str | None, as_json: bool, load: LoadSettings) -> N
 @json_option
 @settings_options
 def history(id: str, *, workspace: str | None, as_json: bool, load: LoadSettings) -> None:
-    """Show what was done to memory ID without anybody asking: merges, changes of trust, pruning.
+    """Show what the bank did to memory ID by itself.
+
+    That is merges, changes of trust and pruning, each with its reason; restoring it too.
 
     \b
     Example:
@@ -99,7 +101,10 @@ def history(id: str, *, workspace: str | None, as_json: bool, load: LoadSettings
 
     settings = load()
     with open_bank(settings) as bank:
-        found = bank.call(bank.bank.upkeep.history, workspace_of(settings, workspace), id)
+        name = workspace_of(settings, workspace)
+        found = bank.call(bank.bank.upkeep.history, name, id)
+        if not found:
+            bank.call(bank.bank.get_memories, name, [id])  # says so where there is no such memory
     if as_json:
         print_json(
             [

@@ -79,7 +79,7 @@ def store_command(task: str, *, workspace: str | None, as_json: bool, load: Load
     if as_json:
         print_json(_stored_json(result))
     else:
-        _print_stored(result)
+        _print_stored(result, waited_s=cast("float", options["wait_s"]))
 
 
 def _trajectory(file: TextIO | None) -> JsonValue:
@@ -148,7 +148,7 @@ def _stored_json(result: StoreResult) -> JsonValue:
     }
 
 
-def _print_stored(result: StoreResult) -> None:
+def _print_stored(result: StoreResult, *, waited_s: float) -> None:
     again = " (stored before: nothing changed)" if result.replayed else ""
     click.echo(f"trace {result.trace_id}{again}")
     if result.judgement is not None:
@@ -156,7 +156,9 @@ def _print_stored(result: StoreResult) -> None:
     for memory in result.memories:
         why = f": {memory.reason}" if memory.reason else ""
         click.echo(f"  {memory.action} {memory.id or ''} {memory.title}{why}")
-    if result.queued:
+    if result.queued and waited_s:
+        click.echo(f"  no language model has answered within {waited_s:g} s; it is asked again in the background")
+    elif result.queued:
         click.echo("  a language model will look at it in the background (--wait SECONDS waits for it)")
     elif not result.memories:
         click.echo("  no memories: the trace says too little to learn from by rules; pass --memories")

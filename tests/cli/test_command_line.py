@@ -96,6 +96,16 @@ def test_wrong_usage_is_one_line_on_stderr_and_exit_code_2(
     assert complaint in err
 
 
+@pytest.mark.parametrize("group", ["report", "token", "assets", "workspace"])
+def test_a_group_without_a_command_shows_its_help_and_no_error(group: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([group])
+    out, err = capfd.readouterr()
+    assert (end.value.code, out) == (2, "")
+    assert err.startswith(f"Usage: reasoning-bank {group}")
+    assert "error" not in err
+
+
 def test_an_unknown_setting_in_the_environment_is_a_configuration_error(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -244,6 +244,27 @@ def test_stats_are_readable_and_complete(run: Run, rows: Path) -> None:
     assert "3 memories of 2 traces, 3 embedded" in out
 
 
+def test_a_model_that_does_not_answer_in_time_is_told_and_what_it_spent_today(run: Run, tmp_path: Path) -> None:
+    script = tmp_path / "script.toml"
+    script.write_text('[[reply]]\nerror = "overloaded"\n', encoding="utf-8")
+    config = tmp_path / "config.toml"
+    provider = f"[llm.providers.own]\nkind = 'scripted'\nscript = '{script}'\n"
+    config.write_text(f"[llm]\nmodel = 'own:any'\ntokens_per_day = 5000\n{provider}", encoding="utf-8")
+    notes = tmp_path / "notes.txt"
+    notes.write_text("The import stopped because the disk was full; clear /var/tmp before it runs.", encoding="utf-8")
+    told = ("store", "Import the orders", "--outcome", "failure", "--trajectory", notes, "-w", "w", "--config", config)
+    assert "(--wait SECONDS waits for it)" in run(*told)[1]
+    assert "no language model has answered within 0.1 s" in run(*told, "--key", "again", "--wait", "0.1")[1]
+    out = run("stats", "-w", "w", "--config", config)[1]
+    assert "of 5,000 tokens today" in out
+    assert "loading" not in out
+
+
+def test_what_was_refused_is_counted_in_the_stats(run: Run) -> None:
+    run("capture", "How are you?", "Fine thanks!", "-w", "w")
+    assert "refused" in run("stats", "-w", "w")[1]
+
+
 def test_a_token_is_shown_once_listed_without_its_secret_and_revoked(run: Run) -> None:
     made = json_of(run("token", "create", "laptop", "-w", "w", "--scope", "read", "--days", "2", "--json"))
     assert made["token"].startswith("rb_")

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.cli.curating import prune_command, restore_command
 from reasoning_bank.cli.reporting import report_command
+from reasoning_bank.errors import NotFoundError
 from reasoning_bank.records import MemoryItem, NewTrace, Query
 from reasoning_bank.settings import load_settings
 
@@ -59,6 +60,14 @@ def test_what_is_quarantined_is_listed_with_its_history_and_restored(quarantined
         ("quarantined", "normal"),
     ]
     assert "restored by a person" in run(report_command, data_dir, "history", quarantined).stdout
+
+
+def test_the_history_of_a_memory_that_is_not_there_is_an_error(quarantined: str, data_dir: Path) -> None:
+    assert quarantined
+    wrong = ["history", "m_nothere", "-w", "w", "--data-dir", str(data_dir)]
+    error = CliRunner().invoke(report_command, wrong).exception
+    assert isinstance(error, NotFoundError)
+    assert "m_nothere" in str(error)
 
 
 def test_lift_is_told_with_its_sample_and_its_doubt(quarantined: str, data_dir: Path) -> None:
