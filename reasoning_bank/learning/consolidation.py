@@ -19,7 +19,7 @@ from reasoning_bank.errors import BusyError, UpstreamError
 from reasoning_bank.learning import contradiction
 from reasoning_bank.learning.merging import GENERAL, Words, can_merge, generalise, merge, tasks_of
 from reasoning_bank.learning.neighbours import Neighbour, neighbours
-from reasoning_bank.learning.pruning import prune_some
+from reasoning_bank.learning.pruning import prunable, prune_some
 from reasoning_bank.learning.similarity import compared, lesson_of
 from reasoning_bank.records import Memory, MemoryItem
 from reasoning_bank.storage import embeddings, memories
@@ -151,9 +151,12 @@ class Consolidator:
 
     async def prune(self, workspace: str) -> None:
         """Forgets what was never useful, as far as the workspace is too large."""
-        limit, gone = self._prune_above, self._prune_above > 0
-        while gone:  # in short transactions: nobody else's write waits long
-            gone = bool(await self._database.write(lambda c: prune_some(c, workspace, limit=limit, now=self._now())))
+        limit = self._prune_above
+        # Looked for where nobody waits, and done in short transactions: nobody else's write waits long.
+        while limit > 0 and await self._database.read(
+            lambda c: prunable(c, workspace, limit=limit, now=self._now(), most=1)
+        ):
+            await self._database.write(lambda c: prune_some(c, workspace, limit=limit, now=self._now()))
 
 
 def decided(connection: Connection, workspace: str, id_: str, near: Sequence[Neighbour]) -> list[Decision]:
