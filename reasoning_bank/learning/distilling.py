@@ -16,7 +16,6 @@ from reasoning_bank.errors import InputError, UpstreamError
 from reasoning_bank.learning.answers import remember, remembered
 from reasoning_bank.learning.distil import found_by
 from reasoning_bank.learning.gate import evidence_of
-from reasoning_bank.learning.giving_way import give_way
 from reasoning_bank.learning.intake import Examined, Intake
 from reasoning_bank.learning.judge import is_sure
 from reasoning_bank.learning.literals import generalised
@@ -32,6 +31,7 @@ from reasoning_bank.learning.prompting import (
     material_of,
     told_run,
 )
+from reasoning_bank.learning.replacement import give_way
 from reasoning_bank.llm.model import Answered, LanguageModel
 from reasoning_bank.records import (
     ErrorContext,

@@ -13,10 +13,10 @@ from reasoning_bank.errors import InputError
 from reasoning_bank.learning.answers import answer_of, digest, remember, remembered
 from reasoning_bank.learning.distil import distil, found_by
 from reasoning_bank.learning.gate import evidence_of
-from reasoning_bank.learning.giving_way import give_way
 from reasoning_bank.learning.intake import Examined, Intake
 from reasoning_bank.learning.judge import is_sure
 from reasoning_bank.learning.recall import own_steps
+from reasoning_bank.learning.replacement import give_way
 from reasoning_bank.learning.request import distil_request
 from reasoning_bank.learning.work import DISTIL
 from reasoning_bank.records import (
