@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
@@ -173,9 +173,10 @@ def _taken(target: Target, request: ModelRequest, receipt: Receipt) -> Usage:
     reply = receipt.reply
     if reply is None:
         return Usage(calls=1, failures=1)
-    if reply.usage == TokenUsage():  # a server that does not say: what it must have been, about
-        return _usage(target, TokenUsage(input_uncached=_read(request), output=_tokens(reply.text)))
-    return _usage(target, reply.usage)
+    said = TokenUsage(*(max(0, count) for count in astuple(reply.usage)))  # some servers say -1 for unknown
+    if said == TokenUsage():  # a server that does not say: what it must have been, about
+        said = TokenUsage(input_uncached=_read(request), output=_tokens(reply.text))
+    return _usage(target, said)
 
 
 def _usage(target: Target, tokens: TokenUsage) -> Usage:

@@ -105,6 +105,14 @@ async def test_a_failed_call_takes_nothing_and_is_counted(asking: Asking) -> Non
     assert (counted["calls"], counted["failures"], tokens(counted)) == (1, 1, 0)
 
 
+async def test_what_a_server_says_cannot_lower_the_count(asking: Asking) -> None:
+    provider = Waiting(usage=TokenUsage(7, -1_000, -1))
+    provider.go.set()
+    model = asking.model(provider)
+    await model.ask("w", "judge", question(), Verdict)
+    assert tokens(dict(await asking.today(model))) == 7
+
+
 async def test_a_server_that_does_not_say_what_it_took_is_counted_by_size(asking: Asking) -> None:
     model = asking.model(provider := Waiting(usage=TokenUsage()))
     provider.go.set()
