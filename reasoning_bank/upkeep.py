@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from reasoning_bank.errors import InputError, NotFoundError
 from reasoning_bank.learning.lift import LEAST, Lift, lift
 from reasoning_bank.learning.pruning import Prunable, prunable, prune_some, undo_pruning
-from reasoning_bank.learning.purging import Purgeable, Way, purge_some, purgeable, undo_purge
+from reasoning_bank.learning.purging import Purgeable, Way, call_off, purge_some, purgeable, undo_purge
 from reasoning_bank.learning.trusting import restore
 from reasoning_bank.opening import Rooms
 from reasoning_bank.records import Memory, NewToken
@@ -86,6 +86,8 @@ class Upkeep:
         Returns:
             What was forgotten, or with `dry_run` would be.
         """
+        if not dry_run:
+            await self._rooms.database.write(lambda c: call_off(c, workspace, way, now=self._now()))
         listed = await self._rooms.database.read(lambda c: purgeable(c, workspace, way, most=None))
         while not dry_run and await self._rooms.database.write(
             lambda c: purge_some(c, workspace, way, now=self._now())

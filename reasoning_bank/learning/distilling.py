@@ -32,6 +32,7 @@ from reasoning_bank.learning.prompting import (
     told_run,
 )
 from reasoning_bank.learning.replacement import give_way
+from reasoning_bank.learning.work import looked_at
 from reasoning_bank.llm.model import Answered, LanguageModel
 from reasoning_bank.records import (
     ErrorContext,
@@ -186,7 +187,7 @@ class TraceDistiller:
         """Write what came of a look, unless it was written before or the assistant has sent its own meanwhile."""
         trace, now = look.trace, self._intake.now()
         answer = remembered(connection, trace.workspace, look.key)
-        fresh_look = traces.claim_key(connection, trace.workspace, _done(trace.id), "", trace.id, now=now)
+        fresh_look = traces.claim_key(connection, trace.workspace, looked_at(trace.id), "", trace.id, now=now)
         if answer is None or not fresh_look or answer.distillation == "client":
             return
         if judgement and judgement != look.judgement:
@@ -216,7 +217,7 @@ def _begun(connection: Connection, row: OutboxRow) -> _Look | None:
     workspace, trace_id, key = row.workspace, payload["trace_id"], payload["key"]
     answer = remembered(connection, workspace, key)
     trace = traces.by_id(connection, workspace, trace_id)
-    done = traces.find_key(connection, workspace, _done(trace_id))
+    done = traces.find_key(connection, workspace, looked_at(trace_id))
     if trace is None or answer is None or done is not None or answer.distillation == "client":
         return None
     if not (told := told_run(trace.report)):
@@ -246,11 +247,6 @@ def _verdict(answer: Answered[Verdict] | UpstreamError, asked: Prompt) -> Judgem
         return answer
     said = answer.value
     return Judgement(said.outcome, said.reason, min(said.confidence, _MOST_CONFIDENT), _made_by(answer.by, asked))
-
-
-def _done(trace_id: str) -> str:
-    """The key that a look at a trace takes when it writes, so that it writes once."""
-    return f"distilled-{trace_id}"
 
 
 def _ended(report: NewTrace, judgement: Judgement | None) -> NewTrace:

@@ -3,20 +3,23 @@
 Softly, a little at a time. What a purged memory had taken in or overruled, and that came by another way, holds again.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from reasoning_bank.errors import InputError
+from reasoning_bank.learning.answers import remember, remembered
 from reasoning_bank.learning.contradiction import reconsider
-from reasoning_bank.learning.work import EMBED, promise
+from reasoning_bank.learning.work import DISTIL, EMBED, looked_at, promise
 from reasoning_bank.storage import history, memories
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.schema import memories as table
-from reasoning_bank.storage.schema import traces
+from reasoning_bank.storage.schema import outbox, traces
+from reasoning_bank.storage.traces import claim_key
 
 BATCH: Final = 200
 """Memories forgotten in one transaction."""
@@ -77,6 +80,19 @@ def purge_some(connection: Connection, workspace: str, way: Way, *, now: datetim
     history.note(connection, workspace, gone, "purged", reason=str(way), now=now)
     _release(connection, workspace, gone, way, now=now)
     return gone
+
+
+def call_off(connection: Connection, workspace: str, way: Way, *, now: datetime) -> None:
+    """Lets no language model look at the traces that came by a way, queued or under way: it would learn them again."""
+    queued = select(outbox.c.payload).where(outbox.c.workspace == workspace, outbox.c.kind == DISTIL)
+    payloads = [json.loads(payload) for payload in connection.scalars(queued)]
+    keys: dict[str, str] = {payload["trace_id"]: payload["key"] for payload in payloads}
+    for some in batches(keys):
+        came = select(traces.c.id).where(traces.c.workspace == workspace, traces.c.id.in_(some), _came(way))
+        for trace_id in connection.scalars(came):
+            claim_key(connection, workspace, looked_at(trace_id), "", trace_id, now=now)
+            if answer := remembered(connection, workspace, keys[trace_id]):
+                remember(connection, workspace, replace(answer, queued=False))
 
 
 def undo_purge(connection: Connection, workspace: str, *, since: datetime, now: datetime) -> list[str]:

@@ -17,6 +17,11 @@ DISTIL: Final = "distil"
 """Asks a language model what a trace teaches; payload {"trace_id": …, "key": its idempotency key}."""
 
 
+def looked_at(trace_id: str) -> str:
+    """The idempotency key that is taken once a language model has looked at a trace, or shall not any more."""
+    return f"distilled-{trace_id}"
+
+
 def promise(connection: Connection, workspace: str, kind: str, ids: Sequence[str], *, now: datetime) -> None:
     """Queue work on memories, unless there are none."""
     if ids:
