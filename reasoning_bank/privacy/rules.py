@@ -18,14 +18,14 @@ from reasoning_bank.text.patterns import Literals, Pattern, encodable, linear
 
 # How a name is joined to its value: JSON, YAML, TOML, env files, URL queries, code with or without a type, CLI options.
 _JOINED: Final = (
-    r"""\d{0,2}(?:\\?["'`]|%22|&quot;)?\]?"""
+    r"""\d{0,2}(?:\\{0,7}["'`]|%22|&quot;|\\{1,2}u0022)?\]?"""
     r"""(?:(?P<before>[ \t]{0,8})(?::[ ]{0,2}\w{1,32}[ ]{0,2}=|=>|:=|={1,2}|:|%3[ad])(?P<after>[ \t]{0,8})"""
-    r"""(?:%22|&quot;)?"""
+    r"""(?:%22|&quot;|\\{1,2}u0022)?"""
     r"""|(?P<pair>(?<=["'`]),[ ]{0,2})(?=["'])"""
     r"""|[ ](?:is|was)[: ][ ]{0,2}|(?P<blank>[ ]{1,2})(?![=:\s-]))"""
 )
 _VALUE: Final = (
-    r"""(?:[bfru]{0,2}\\?"(?P<double>(?:[^"\\\n]|\\[^"\n]){1,4096})(?=\\?")"""
+    r"""(?:[bfru]{0,2}\\{0,7}"(?P<double>(?:[^"\\\n]|\\[^"\n]){1,4096})(?=\\?")"""
     r"""|[bfru]{0,2}\\?'(?P<single>(?:[^'\\\n]|\\[^'\n]){1,4096})(?=\\?')"""
     r"""|(?P<bare>[^\s"'`,;&<>(){}\[\]|\\]{1,256}))"""
 )
