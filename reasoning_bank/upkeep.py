@@ -8,13 +8,15 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from reasoning_bank.errors import InputError, NotFoundError
+from reasoning_bank.learning import purging
 from reasoning_bank.learning.lift import LEAST, Lift, lift
 from reasoning_bank.learning.pruning import Prunable, prunable, prune_some, undo_pruning
-from reasoning_bank.learning.purging import Purgeable, Way, call_off, purge_some, purgeable, undo_purge
+from reasoning_bank.learning.purging import Purgeable, Way
 from reasoning_bank.learning.trusting import restore
 from reasoning_bank.opening import Rooms
 from reasoning_bank.records import Memory, NewToken
 from reasoning_bank.storage import history, memories, outbox, tokens, workspaces
+from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.history import Entry
 from reasoning_bank.storage.tokens import Token
 from reasoning_bank.text.sanity import required_text
@@ -87,10 +89,10 @@ class Upkeep:
             What was forgotten, or with `dry_run` would be.
         """
         if not dry_run:
-            await self._rooms.database.write(lambda c: call_off(c, workspace, way, now=self._now()))
-        listed = await self._rooms.database.read(lambda c: purgeable(c, workspace, way, most=None))
+            await self._rooms.database.write(lambda c: purging.call_off(c, workspace, way, now=self._now()))
+        listed = await self._rooms.database.read(lambda c: purging.purgeable(c, workspace, way, most=None))
         while not dry_run and await self._rooms.database.write(
-            lambda c: purge_some(c, workspace, way, now=self._now())
+            lambda c: purging.purge_some(c, workspace, way, now=self._now())
         ):
             pass
         self._rooms.worker.wake()
@@ -98,7 +100,10 @@ class Upkeep:
 
     async def undo_purge(self, workspace: str, *, since: datetime) -> list[str]:
         """Bring back what was purged since a moment; the ids that are back."""
-        back = await self._rooms.database.write(lambda c: undo_purge(c, workspace, since=since, now=self._now()))
+        database, back = self._rooms.database, list[str]()
+        gone = await database.read(lambda c: purging.purged_since(c, workspace, since))
+        for some in batches(gone, purging.BATCH):
+            back += await database.write(lambda c, s=some: purging.bring_back(c, workspace, s, now=self._now()))
         self._rooms.worker.wake()
         return back
 

@@ -22,7 +22,7 @@ from reasoning_bank.storage.schema import outbox, traces
 from reasoning_bank.storage.traces import claim_key
 
 BATCH: Final = 200
-"""Memories forgotten in one transaction."""
+"""Memories forgotten, or brought back, in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +95,16 @@ def call_off(connection: Connection, workspace: str, way: Way, *, now: datetime)
                 remember(connection, workspace, replace(answer, queued=False))
 
 
-def undo_purge(connection: Connection, workspace: str, *, since: datetime, now: datetime) -> list[str]:
-    """Brings back what was purged since a moment; the ids that are back."""
+def purged_since(connection: Connection, workspace: str, since: datetime) -> list[str]:
+    """The memories that were purged since a moment."""
     entries = history.latest(connection, workspace, "purged", limit=1_000_000)
-    back = memories.undelete(connection, workspace, [each.memory_id for each in entries if each.at >= since], now)
-    for some in batches(back):
-        promise(connection, workspace, EMBED, some, now=now)
+    return [each.memory_id for each in entries if each.at >= since]
+
+
+def bring_back(connection: Connection, workspace: str, ids: Sequence[str], *, now: datetime) -> list[str]:
+    """Brings purged memories back, at most `BATCH` in one transaction; the ids that were forgotten."""
+    back = memories.undelete(connection, workspace, ids, now)
+    promise(connection, workspace, EMBED, back, now=now)
     for id_ in back:
         reconsider(connection, workspace, id_, now=now)
     return back
