@@ -2,12 +2,15 @@
 
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reasoning_bank.errors import ConfigError, UpstreamError
 from reasoning_bank.llm.exchange import Message, ModelRequest, Purpose, Reply
 from reasoning_bank.llm.providers import ProviderChoice, Wire, open_provider, try_connection
+from reasoning_bank.opening.language import _choice
+from reasoning_bank.settings import LanguageModelSettings, ProviderSettings
 
 from . import endpoint, wires
 from .conftest import BOUND_S, KEY
@@ -71,6 +74,18 @@ async def test_certificates_that_cannot_be_read_are_said_so_at_start(tmp_path: P
         with pytest.raises(ConfigError, match=r"llm.ca_file 'ca.pem' holds no certificates"):
             async with open_provider(ProviderChoice(wire="responses", ca_file=file)):
                 pass
+
+
+def test_settings_of_connections_reach_the_provider() -> None:
+    given: dict[str, Any] = {
+        "pool_size": 3,
+        "max_retries": 1,
+        "timeout_s": 9.0,
+        "read_timeout_s": 2.0,
+        "trust_env": True,
+    }
+    choice = _choice(LanguageModelSettings(**given), ProviderSettings(), None)
+    assert {name: getattr(choice, name) for name in given} == given
 
 
 def test_key_of_a_choice_is_not_shown() -> None:
