@@ -138,11 +138,8 @@ class Intake:
         for digest, id_ in known.items():
             item = examined.kept[digest].item
             taught_again(connection, workspace, id_, trace_id=trace_id, trust=item.trust, now=now)
-        merged = [
-            StoredMemory(known[digest], "merged", prepared.item.title, KNOWN)
-            for digest, prepared in examined.kept.items()
-            if digest in known
-        ]
+        held = memories.by_ids(connection, workspace, known.values())
+        merged = [_told_again(held[known[digest]]) for digest in examined.kept if digest in known]
         return [_told(memory) for memory in fresh.values()] + merged
 
     def _echo(self, workspace: str, item: MemoryItem) -> Refusal | None:
@@ -177,3 +174,9 @@ def _told(memory: Memory) -> StoredMemory:
     if memory.quarantined_for is None:
         return StoredMemory(memory.id, "created", memory.item.title)
     return StoredMemory(memory.id, "quarantined", memory.item.title, memory.quarantined_for)
+
+
+def _told_again(memory: Memory) -> StoredMemory:
+    if memory.quarantined_for is None:
+        return StoredMemory(memory.id, "merged", memory.item.title, KNOWN)
+    return StoredMemory(memory.id, "quarantined", memory.item.title, f"{KNOWN}: {memory.quarantined_for}")

@@ -35,6 +35,19 @@ async def test_a_lesson_is_kept_apart(settings: Settings) -> None:
         assert await served(bank) == [LESSON]
 
 
+async def test_who_sends_a_quarantined_lesson_again_is_told_that_it_is_not_served(settings: Settings) -> None:
+    async with ReasoningBank(settings) as bank:
+        first = await bank.store_trace(
+            "w", NewTrace("export job", "success"), memories=[item(ORDER)], idempotency_key="a"
+        )
+        again = await bank.store_trace(
+            "w", NewTrace("export job", "success"), memories=[item(ORDER)], idempotency_key="b"
+        )
+        (memory,), (before,) = again.memories, first.memories
+        assert (memory.id, memory.action) == (before.id, "quarantined")
+        assert memory.reason == f"identical to a memory the bank already has: {before.reason}"
+
+
 async def test_new_words_of_a_memory_are_looked_at_too(settings: Settings) -> None:
     async with ReasoningBank(settings) as bank:
         stored = await bank.store_trace("w", NewTrace("export job", "success"), memories=[item(LESSON)])
