@@ -3,11 +3,11 @@
 import os
 import shutil
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import anyio.to_thread
 import psutil
@@ -21,6 +21,8 @@ from reasoning_bank.storage.schema import SCHEMA_REVISION
 from reasoning_bank.text.tokens import ESTIMATED
 
 LITTLE_ROOM_BYTES = 200 << 20
+_NEARLY_SPENT = 0.95
+"""Share of a budget from which a call of usual size hardly fits."""
 MODEL_WAIT_S = 10.0
 
 
@@ -130,6 +132,15 @@ async def _language_models(rooms: Rooms, *, ask: bool) -> AsyncIterator[Check]:
     if rooms.language is None:
         yield Check("language model", "ok", "none: lessons are distilled by rules, or by the assistant")
         return
+    today = cast("Mapping[str, Any]", await rooms.language.model.budget.today())
+    for limit in today["limits"]:
+        near = limit["spent"] >= _NEARLY_SPENT * limit["limit"]
+        yield Check(
+            "model budget",
+            "warning" if near else "ok",
+            f"{limit['spent']:,} of {limit['limit']:,} {limit['name']} today",
+            f"nothing more is asked before {today['resets_at']}, or raise it under [llm]" if near else None,
+        )
     for target in rooms.language.targets:
         name = f"model {target.name}"
         if not ask:

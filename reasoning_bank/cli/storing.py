@@ -3,14 +3,19 @@
 import json
 import sys
 from dataclasses import asdict
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 import click
 
 from reasoning_bank.cli.options import LoadSettings, json_option, settings_options, workspace_of, workspace_option
-from reasoning_bank.errors import InputError
+from reasoning_bank.errors import InputError, ModelUnavailableError
 from reasoning_bank.records import JsonValue, MemoryItem, NewTrace, Outcome, StoreResult
 
+if TYPE_CHECKING:
+    from reasoning_bank.cli.opened import OpenBank
+
+EMBED_WAIT_S = 20.0
+"""Longest wait of a command for the embedding of what it stored."""
 DRAFT_KEYS = frozenset(("title", "description", "content", "tags", "domain", "difficulty", "outcome", "error_context"))
 
 
@@ -76,10 +81,19 @@ def store_command(task: str, *, workspace: str | None, as_json: bool, load: Load
             idempotency_key=cast("str | None", options["key"]),
             wait_s=cast("float", options["wait_s"]),
         )
+        _embed(bank)
     if as_json:
         print_json(_stored_json(result))
     else:
         _print_stored(result, waited_s=cast("float", options["wait_s"]))
+
+
+def _embed(bank: "OpenBank") -> None:
+    """Wait until what was stored can be found by meaning too: the next command may ask for it."""
+    try:
+        bank.call(bank.bank.wait_until_searchable, timeout_s=EMBED_WAIT_S)
+    except (ModelUnavailableError, TimeoutError):
+        click.echo("found by keyword now; by meaning once a server or another command has embedded it", err=True)
 
 
 def _trajectory(file: TextIO | None) -> JsonValue:
@@ -191,6 +205,8 @@ def capture_command(
     with open_bank(settings) as bank:
         name = workspace_of(settings, workspace)
         captured = bank.call(bank.bank.capture_knowledge, name, question, words, context=context, force=force)
+        if captured.stored:
+            _embed(bank)
     if as_json:
         print_json(cast("JsonValue", asdict(captured)))
     else:

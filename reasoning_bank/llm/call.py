@@ -23,7 +23,7 @@ _SECRET_HEADERS: Final = ("authorization", "x-api-key")
 _ADVICE: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "check llm.api_key",
     HTTPStatus.FORBIDDEN: "check llm.api_key and what it may use",
-    HTTPStatus.NOT_FOUND: "check llm.base_url and the model's name",
+    HTTPStatus.NOT_FOUND: "check the provider's base_url and the model's name",
 }
 
 
@@ -125,7 +125,7 @@ class Trip:
         if reason := reason_of(body, key=self.call.key):
             said += f": {reason}"
         if response.is_redirect:
-            said += " (it redirects, which is not followed: check llm.base_url)"
+            said += " (it redirects, which is not followed: check the provider's base_url)"
         elif advice := _ADVICE.get(status):
             said += f" ({advice})"
         return status_failure(status, response.headers, said, wall=wall)

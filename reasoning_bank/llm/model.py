@@ -27,6 +27,10 @@ _REFUSED: Final = {400, 404, 422}
 """The server does not take the request as it is: 404 where a router has no server for one of its parameters."""
 
 
+_OUTAGE_S: Final = 60.0
+"""Wait after which a server that could not be reached is worth another question."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[T]):
     """An answer, and who gave it.
@@ -303,13 +307,19 @@ def _attempts(errors: Mapping[str, UpstreamError]) -> int:
     return sum(error.attempts for error in errors.values())
 
 
+def _is_outage(error: UpstreamError) -> bool:
+    return error.status is None or error.status in {408, 429} or error.status >= 500
+
+
 def _failure(errors: Mapping[str, UpstreamError]) -> UpstreamError:
     """One error for all models that were asked, of the kind that says most about what to do."""
     kinds = (BudgetSpentError, _UnusableError)
     kind = next((kind for kind in kinds if any(isinstance(error, kind) for error in errors.values())), UpstreamError)
     waits = [error.retry_after_s for error in errors.values() if error.retry_after_s is not None]
+    # Nobody there, or a server in trouble: that passes, and says nothing against the question.
+    outage = kind is UpstreamError and all(_is_outage(error) for error in errors.values())
     return kind(
         "; ".join(f"{name}: {error}" for name, error in errors.items()),
-        retry_after_s=min(waits, default=None),
+        retry_after_s=min(waits, default=_OUTAGE_S if outage else None),
         attempts=_attempts(errors),
     )

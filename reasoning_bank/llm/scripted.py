@@ -118,7 +118,9 @@ class ScriptedProvider:
         self.requests.append(request)
         line = next((line for line in self._lines if line.left != 0 and line.reply.fits(request)), None)
         if line is None:
-            raise UpstreamError(f"the script has no reply for {request.purpose or 'this request'}", attempts=1)
+            raise UpstreamError(
+                f"the script has no reply for {request.purpose or 'this request'}", status=404, attempts=1
+            )
         if line.left is not None:
             line.left -= 1
         reply = line.reply

@@ -39,7 +39,7 @@ def password(candidate: Candidate) -> bool:
         return False
     if candidate.style == "quoted":
         return " " not in value.strip() or (_has_digit(value) and not _SENTENCE.search(value))
-    if _PATH.fullmatch(value) or _NAMED_AFTER_ITSELF.search(value):
+    if _PATH.fullmatch(value) or (_NAMED_AFTER_ITSELF.search(value) and not _has_digit(value)) or _NTH.fullmatch(value):
         return False
     plain = value.isidentifier() or value.replace("-", "").isalpha()
     return not plain or (_has_digit(value) and len(value) >= 6)
@@ -112,6 +112,8 @@ _CALLS = frozenset("([{")
 _PATH = re.compile(r"[A-Za-z_]\w*(?:(?:\.|->|::)[A-Za-z_]\w*)+|/?(?:[\w.-]+/)+[\w.-]*")
 _FILE = re.compile(r"~?/|\.{1,2}/|[A-Za-z]:\\")  # PWD is a directory in every shell's environment
 _NAMED_AFTER_ITSELF = re.compile(r"pass|pwd|secret|token|cred|input|field|param|hash", re.IGNORECASE)
+_NTH = re.compile(r"(?:pass|passwd|password|pwd|secret|token|cred|input|field|param|hash)_?\d{1,2}", re.IGNORECASE)
+"""A variable such as `password2`; with more to it, a name that holds a digit is a password."""
 _SENTENCE = re.compile(r"\b(?:must|should|your|the|please|enter|invalid|characters?|password|is|at)\b", re.IGNORECASE)
 _WORDS = re.compile(r"(?:[A-Za-z]{2,}|\d{1,3})(?:[_.:/-](?:[A-Za-z]+\d{0,2}|[A-Za-z]?\d{1,3}))*")
 _STAND_IN_WORD = re.compile(r"your|example|placeholder|dummy|change.?me|xxxx|\.\.\.", re.IGNORECASE)

@@ -1,8 +1,8 @@
 """Settings of language models, and of learning with and without them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from reasoning_bank.settings.fields import Directory, Group, Names
 
@@ -16,17 +16,24 @@ class ProviderSettings(Group):
     script: Directory | None = None
 
 
+def _model_name(name: str) -> str:
+    provider, colon, model = name.partition(":")
+    if not (provider and colon and model) or any(map(str.isspace, name)):
+        raise ValueError("write PROVIDER:MODEL, such as ollama:qwen3:8b")
+    return name
+
+
+ModelName = Annotated[str, AfterValidator(_model_name)]
+
+
 class LanguageModelSettings(Group):
     """Language models the bank may ask. Without `model` it asks none, and nothing is sent anywhere."""
 
-    model: str | None = Field(
+    model: ModelName | None = Field(
         default=None,
-        pattern=r"^[^:\s]+:\S+$",
         description="Who judges, distils and merges, as PROVIDER:MODEL, such as `ollama:qwen3:8b`; unset asks none.",
     )
-    strong_model: str | None = Field(
-        default=None, pattern=r"^[^:\s]+:\S+$", description="Who solves tasks; unset is the same as `model`."
-    )
+    strong_model: ModelName | None = Field(default=None, description="Who solves tasks; unset is the same as `model`.")
     fallback_models: Names = Field(
         default=(), description="Asked in this order where a model does not answer; after them the bank's own rules."
     )

@@ -111,7 +111,7 @@ class SlowModel:
         await anyio.sleep(self._rng.uniform(0, _SLOWEST_S))
         task = request.messages[1].text.partition("<task>\n")[2].partition("\n")[0]
         if self._ill and task.startswith("Poisoned"):
-            raise UpstreamError("the model is ill", status=500)
+            raise UpstreamError("the model is ill", status=400)
         lessons = [
             {
                 "title": f"{task}: way {number}",

@@ -88,7 +88,7 @@ async def test_a_model_that_fails_leaves_what_the_rules_made(tmp_path: Path) -> 
 
 
 async def test_one_trace_that_fails_does_not_hold_up_the_others(tmp_path: Path) -> None:
-    failing = ScriptedReply(match=re.compile("poison"), error="no", status=500)
+    failing = ScriptedReply(match=re.compile("poison"), error="no", status=400)
     async with distilling_bank(tmp_path, failing, lessons(LESSON)) as bank:
         poison = await bank.store("The poison task", trajectory=DISK)
         good = await bank.store(TASK, trajectory=DISK)

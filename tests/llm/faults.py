@@ -67,7 +67,7 @@ CASES = (
     Case("400", (endpoint.status(400),), "HTTP 400: as told"),
     Case("401", (endpoint.status(401),), "HTTP 401: as told .*check llm.api_key"),
     Case("403", (endpoint.status(403),), "HTTP 403"),
-    Case("404", (endpoint.status(404),), "HTTP 404.*check llm.base_url"),
+    Case("404", (endpoint.status(404),), "HTTP 404.*check the provider's base_url"),
     Case("422", (endpoint.status(422),), "HTTP 422"),
     Case("redirect", (endpoint.status(302, {"location": "http://127.0.0.1:9/"}),), "redirects, which is not followed"),
     Case("invalid JSON", (endpoint.content(b'{"choices": [{'),), "not in its format"),
