@@ -15,9 +15,10 @@ from reasoning_bank.learning.purging import Purgeable, Way
 from reasoning_bank.learning.trusting import restore
 from reasoning_bank.opening import Rooms
 from reasoning_bank.records import Memory, NewToken
-from reasoning_bank.storage import history, memories, outbox, tokens, workspaces
+from reasoning_bank.storage import history, memories, outbox, rejections, tokens, workspaces
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.history import Entry
+from reasoning_bank.storage.rejections import StoredRejection
 from reasoning_bank.storage.tokens import Token
 from reasoning_bank.text.sanity import required_text
 
@@ -49,6 +50,10 @@ class Upkeep:
     async def quarantined(self, workspace: str) -> list[Memory]:
         """Memories that are kept and never served, in the order they were stored; each says why."""
         return await self._rooms.database.read(lambda c: memories.quarantined(c, workspace))
+
+    async def refused(self, workspace: str, *, limit: int = 20) -> list[StoredRejection]:
+        """The last memories the gate refused, latest first."""
+        return await self._rooms.database.read(lambda c: rejections.latest(c, workspace, limit=limit))
 
     async def restore(self, workspace: str, id: str) -> Memory:
         """Bring a quarantined memory back into use; raises NotFoundError, or InputError where it is not quarantined."""
@@ -95,6 +100,8 @@ class Upkeep:
             lambda c: purging.purge_some(c, workspace, way, now=self._now())
         ):
             pass
+        if not dry_run and self._rooms.language and (kept := self._rooms.language.model.cache):
+            await kept.clear(workspace)  # answers of models may repeat what is to be forgotten
         self._rooms.worker.wake()
         return listed
 

@@ -99,14 +99,6 @@ class FileCache:
         text = json.dumps(value, separators=(",", ":"))  # ASCII: SQLite takes no lone surrogates
         await self._do(lambda connection: self._put(connection, namespace, key, text))
 
-    async def delete(self, namespace: str, key: str) -> None:
-        """Drop one entry, if it is there."""
-        await self._do(
-            lambda connection: connection.execute(
-                "DELETE FROM entries WHERE namespace = ? AND key = ?", (namespace, key)
-            )
-        )
-
     async def clear(self, namespace: str | None = None) -> None:
         """Drop all entries of a namespace, or all; the counters go on."""
         if namespace is None:

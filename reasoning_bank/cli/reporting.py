@@ -82,6 +82,37 @@ def quarantine(*, workspace: str | None, as_json: bool, load: LoadSettings) -> N
         click.echo("nothing is quarantined")
 
 
+@report_command.command("refused")
+@workspace_option
+@click.option("--limit", type=click.IntRange(1, 1_000), default=20, help="Most rows (default 20).")
+@json_option
+@settings_options
+def refused(*, workspace: str | None, limit: int, as_json: bool, load: LoadSettings) -> None:
+    """List what was not worth remembering, and why, latest first; the texts themselves are not kept.
+
+    \b
+    Example:
+      reasoning-bank report refused
+    """
+    from reasoning_bank.cli.opened import open_bank, warn_of_missing
+    from reasoning_bank.cli.output import print_json, print_table
+
+    settings = load()
+    with open_bank(settings) as bank:
+        name = workspace_of(settings, workspace)
+        warn_of_missing(bank, name)
+        found = bank.call(bank.bank.upkeep.refused, name, limit=limit)
+    rows = [
+        (each.created_at.isoformat(timespec="seconds"), each.rejection.title, each.rejection.reason) for each in found
+    ]
+    if as_json:
+        print_json([{"at": at, "title": title, "reason": reason} for at, title, reason in rows])
+    elif rows:
+        print_table(rows, headers=("at", "title", "reason"))
+    else:
+        click.echo("nothing was refused")
+
+
 @report_command.command("history")
 @click.argument("id")
 @workspace_option

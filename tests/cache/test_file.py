@@ -120,11 +120,11 @@ async def test_values_take_no_more_bytes_than_allowed(make: Make) -> None:
     assert await cache.get("w", "19") is not None, "what is too large pushes nothing out"
 
 
-async def test_a_deleted_value_is_gone_from_the_file(make: Make) -> None:
+async def test_a_cleared_value_is_gone_from_the_file(make: Make) -> None:
     cache = make()
     await cache.put("w", "k", "a word nobody else says")
-    await cache.delete("w", "k")
-    await cache.delete("w", "k")
+    await cache.clear("w")
+    await cache.clear("w")
     cache.close()
     assert b"nobody else says" not in cache.path.read_bytes()
 

@@ -47,6 +47,21 @@ def run(command: object, data_dir: Path, *arguments: str) -> Result:
     return called
 
 
+def test_what_was_refused_is_listed_with_the_reason(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REASONING_BANK_EMBEDDINGS__BACKEND", "hashing")
+    settings = load_settings(data_dir=data_dir, embeddings={"backend": "hashing"}, durability="process")
+    vague = MemoryItem(text="", title="It went well", description="Always.", content="Done.")
+
+    async def fill() -> None:
+        async with ReasoningBank(settings) as bank:
+            await bank.store_trace("w", NewTrace("Migrate the orders", outcome="success"), memories=[vague])
+
+    asyncio.run(fill())
+    assert "It went well  too short" in run(report_command, data_dir, "refused").output
+    (row,) = json.loads(run(report_command, data_dir, "refused", "--json").output)
+    assert (row["title"], row["reason"].partition(":")[0]) == ("It went well", "too short")
+
+
 def test_what_is_quarantined_is_listed_with_its_history_and_restored(quarantined: str, data_dir: Path) -> None:
     reason = "ratings: misled 4 times by 2 raters, helped 0"
     listed = json.loads(run(report_command, data_dir, "quarantine", "--json").stdout)
