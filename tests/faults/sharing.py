@@ -58,8 +58,13 @@ def share(
 ) -> SharingReport:
     """Let each process store, and look in another one for what it stored."""
     bank = directory / "bank"
-    # Chroma is used from the first memory on; by default a small bank does without.
-    environment = {"REASONING_BANK_VECTORS__SEARCH": "chroma", **(environment or {})}
+    environment = {
+        # Chroma is used from the first memory on; by default a small bank does without.
+        "REASONING_BANK_VECTORS__SEARCH": "chroma",
+        # The lessons of a trace say the same here, and would be brought together: that has its own fault.
+        "REASONING_BANK_LEARNING__CONSOLIDATE": "false",
+        **(environment or {}),
+    }
     ledger, tally = Ledger(seed), _Tally()
     # All start at once: creating the bank is part of the test.
     servers = [
