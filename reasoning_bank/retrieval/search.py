@@ -370,7 +370,7 @@ def _hidden_from(ground: Ground) -> Callable[[Memory], str | None]:
 
 def _degraded(ground: Ground, vector: FloatArray | None, missing: tuple[Strategy, ...]) -> tuple[Strategy, ...]:
     lost = {*ground.missing, *missing}
-    if ground.plan.runs("semantic") and (vector is None or not ground.picture.corpus.view.live_count):
+    if vector is None and ground.plan.runs("semantic"):
         lost.add("semantic")
     return tuple(each for each in STRATEGIES if each in lost)
 
