@@ -74,7 +74,10 @@ class LanguageModelSettings(Group):
     )
     pool_size: int = Field(default=10, ge=1, le=1_000, description="Connections, and so requests at once, at most.")
     max_retries: int = Field(
-        default=3, ge=0, le=10, description="Most repetitions of a failed request; a fifth of all requests at most."
+        default=3,
+        ge=0,
+        le=10,
+        description="Most repetitions of a failed request; of all requests 15 % at most, and one a second.",
     )
     timeout_s: float = Field(
         default=120.0, gt=0, le=3_600, description="Longest wait for an answer, repetitions included (seconds)."

@@ -6,16 +6,15 @@ until it is killed, again and again on one bank. In the end every family has one
 
 import asyncio
 import json
-import random
 import secrets
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -32,6 +31,7 @@ from reasoning_bank.storage.database import Database
 from reasoning_bank.storage.outbox import OutboxRow
 from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.fields import content_hash
+from tests.faults.repeatedly import acknowledged_until_killed
 from tests.retrieval.bank import SmallBank
 
 SPACE = "w"
@@ -76,16 +76,7 @@ class ConsolidationReport:
 
 def kill_while_consolidating(directory: Path, *, kills: int, seed: int) -> ConsolidationReport:
     """Start a process that stores and consolidates, kill it at a random moment, `kills` times; then let one finish."""
-    rng = random.Random(seed)
-    acknowledged: list[str] = []
-    for number in range(kills):
-        with _child(directory, "work", number) as process:
-            assert process.stdout is not None
-            acknowledged.append(process.stdout.readline().strip())
-            time.sleep(rng.uniform(0.0, 0.8))
-            process.kill()
-            # What it had acknowledged before it died is in the pipe; a torn last line was none.
-            acknowledged += [line.strip() for line in process.stdout if line.endswith("\n")]
+    acknowledged = acknowledged_until_killed(partial(_child, directory, "work"), kills=kills, seed=seed, within_s=0.8)
     with _child(directory, "finish") as process:
         process.communicate(timeout=2 * _PATIENCE_S)
     assert process.returncode == 0, f"the last process ended with {process.returncode}"

@@ -10,11 +10,11 @@ import random
 import secrets
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -27,6 +27,7 @@ from reasoning_bank.learning.work import DISTIL
 from reasoning_bank.llm.exchange import ModelRequest, Reply, TokenUsage
 from reasoning_bank.storage import memories, outbox, traces
 from reasoning_bank.storage.database import Database
+from tests.faults.repeatedly import acknowledged_until_killed
 from tests.learning.distilling_bank import SPACE, DistillingBank, distilling_bank
 
 ITEMS = 2
@@ -68,16 +69,7 @@ class DistilReport:
 
 def kill_while_distilling(directory: Path, *, kills: int, seed: int) -> DistilReport:
     """Start a process that stores and distils, kill it at a random moment, `kills` times; then let one finish."""
-    rng = random.Random(seed)
-    acknowledged: list[str] = []
-    for number in range(kills):
-        with _child(directory, "work", number) as process:
-            assert process.stdout is not None
-            acknowledged.append(process.stdout.readline().strip())
-            time.sleep(rng.uniform(0.0, 0.6))
-            process.kill()
-            # What it had acknowledged before it died is in the pipe; a torn last line was none.
-            acknowledged += [line.strip() for line in process.stdout if line.endswith("\n")]
+    acknowledged = acknowledged_until_killed(partial(_child, directory, "work"), kills=kills, seed=seed, within_s=0.6)
     dead = int(_finished(directory, "drain"))
     return _verdict(json.loads(_finished(directory, "check", "\n".join(acknowledged))), kills, dead)
 
