@@ -24,8 +24,8 @@ MARKS = {"ok": ("ok  ", "green"), "warning": ("note", "yellow"), "failure": ("FA
 def doctor_command(*, rebuild_index: bool, retry: bool, ask_models: bool, as_json: bool, load: LoadSettings) -> None:
     """Check files, schema, index, model and queue, and say what to do.
 
-    Ends with 1 when a check failed. Nothing is changed unless an option says so, but work that waits is begun, as by any
-    process that opens the bank.
+    Ends with 1 when a check failed. Nothing is changed unless an option says so, but work that waits is begun, as by
+    any process that opens the bank.
 
     \b
     Examples:
