@@ -10,20 +10,35 @@ import click
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from reasoning_bank.settings import Group, Settings, setting_names
+from reasoning_bank.settings import CacheSettings, Group, NamedCacheSettings, Settings, setting_names
+from reasoning_bank.settings.caches import NAMES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = REPOSITORY / "README.md"
 DEFAULT_TOML = REPOSITORY / "config" / "default.toml"
+OF_CACHES = tuple(f"cache.{name}." for name in NAMES)
 
 
 def settings_table() -> str:
     """Returns README's table: setting, default, range, meaning."""
     rows = ["| setting | default | range | meaning |", "|---|---|---|---|"]
     rows += [
-        f"| `{name}` | {_shown(name, info)} | {_range(info)} | {info.description} |" for name, info in setting_names()
+        f"| `{name}` | {_shown(name, info)} | {_range(info)} | {info.description} |"
+        for name, info in setting_names()
+        if not name.startswith(OF_CACHES)
     ]
     return "\n".join(rows)
+
+
+def caches_table() -> str:
+    """Returns README's table: cache, what it keeps, and the defaults of what each cache can be told."""
+    keys = list(NamedCacheSettings.model_fields)
+    rows = [f"| `cache.` | {' | '.join(f'`.{key}`' for key in keys)} | keeps |", "|---" * (len(keys) + 2) + "|"]
+    for name, cache in CacheSettings().named().items():
+        shown = " | ".join(f"`{str(value).lower()}`" for value in cache.model_dump().values())
+        rows.append(f"| `{name}` | {shown} | {CacheSettings.model_fields[name].description} |")
+    meanings = [f"`.{key}`: {info.description}" for key, info in NamedCacheSettings.model_fields.items()]
+    return "\n".join(rows) + "\n\n" + " ".join(meanings)
 
 
 def tools_table() -> str:
@@ -67,7 +82,20 @@ def default_toml() -> str:
         if isinstance(info.annotation, type) and issubclass(info.annotation, Group):
             lines += ["", f"# {(info.annotation.__doc__ or '').splitlines()[0]}", f"[{group}]"]
             lines += _toml_lines(group, info.annotation)
+    # Inside [cache] would be more natural, but in TOML a table ends where the next begins.
+    lines += [line for name, cache in CacheSettings().named().items() for line in _cache_toml(name, cache)]
     return "\n".join(lines) + "\n"
+
+
+def _cache_toml(name: str, cache: NamedCacheSettings) -> Iterator[str]:
+    yield from ("", f"# {CacheSettings.model_fields[name].description}")
+    if name == NAMES[0]:
+        for key, info in NamedCacheSettings.model_fields.items():
+            limits = _range(info).replace("`", "")
+            yield f"#   {key}: {info.description}{f' Range: {limits}.' if limits else ''}"
+    yield f"[cache.{name}]"
+    for key, info in setting_names(cache):
+        yield f"{key} = {_toml_value(info)}"
 
 
 def between(text: str, name: str) -> str:
@@ -81,7 +109,12 @@ def between(text: str, name: str) -> str:
 def write() -> None:
     """Writes every generated part in place."""
     text = README.read_text(encoding="utf-8")
-    for name, table in (("tools", tools_table()), ("commands", commands_table()), ("settings", settings_table())):
+    for name, table in (
+        ("tools", tools_table()),
+        ("commands", commands_table()),
+        ("settings", settings_table()),
+        ("caches", caches_table()),
+    ):
         old = rf"(<!-- {name}:begin -->\n).*?\n*(<!-- {name}:end -->)"
         text = re.sub(old, lambda found, table=table: f"{found[1]}{table}\n\n{found[2]}", text, flags=re.DOTALL)
     README.write_text(text, encoding="utf-8")

@@ -14,7 +14,16 @@ from mcp import Client, StdioServerParameters
 
 import reasoning_bank
 from reasoning_bank.settings import Settings, load_settings, setting_names
-from tests.reference import README, between, commands, commands_table, settings_table, tools_table
+from tests.reference import (
+    OF_CACHES,
+    README,
+    between,
+    caches_table,
+    commands,
+    commands_table,
+    settings_table,
+    tools_table,
+)
 
 REPOSITORY = README.parent
 CLIENTS = REPOSITORY / "config" / "clients"
@@ -52,7 +61,9 @@ def test_generated_tables_are_current(name: str, table: Any) -> None:
 
 def test_every_setting_is_documented() -> None:
     documented = between(read("README.md"), "settings")
-    assert [name for name, _ in setting_names() if f"`{name}`" not in documented] == []
+    names = [name for name, _ in setting_names() if not name.startswith(OF_CACHES)]
+    assert [name for name in names if f"`{name}`" not in documented] == []
+    assert between(read("README.md"), "caches") == caches_table()
 
 
 def test_every_tool_resource_and_prompt_is_documented() -> None:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from reasoning_bank.errors import ConfigError
-from reasoning_bank.settings import Group, Settings, load_settings, project_directory, setting_names
+from reasoning_bank.settings import CacheSettings, Group, Settings, load_settings, project_directory, setting_names
 from tests.reference import default_toml
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
@@ -91,7 +91,7 @@ def test_a_wrong_file_says_what_is_wrong_and_what_was_meant(tmp_path: Path, text
     [
         ("REASONING_BANK_DATADIR", "data_dir"),
         ("REASONING_BANK_FLOOR", "retrieval.floor"),
-        ("REASONING_BANK_CACHE__MEMORY_SIZE", "cache.memories_size"),
+        ("REASONING_BANK_CACHE__MEMORIES__SIZES", "cache.memories.size"),
         ("reasoning_bank_profle", "profile"),
     ],
 )
@@ -165,15 +165,15 @@ def test_default_toml_equals_the_defaults() -> None:
 def test_development_settings_show_and_forget() -> None:
     settings = load_settings(CONFIG / "development.toml")
     assert (settings.profile, settings.log_level, settings.durability) == ("full", "DEBUG", "process")
-    assert settings.cache.memories_ttl_s == 60
+    assert settings.cache.memories.ttl_s == 60
     assert settings.data_dir != Settings().data_dir
 
 
 def test_production_settings_keep_and_guard() -> None:
     settings = load_settings(CONFIG / "production.toml")
     assert (settings.durability, settings.http.auth, settings.assets.allow_download) == ("full", "required", False)
-    assert settings.cache.memories_ttl_s == 3_600
-    assert settings.cache.memories_size > Settings().cache.memories_size
+    assert settings.cache.memories.ttl_s == 3_600
+    assert settings.cache.memories.size > Settings().cache.memories.size
 
 
 def test_keys_of_the_files_in_config_are_commented_with_a_reason() -> None:
@@ -184,6 +184,28 @@ def test_keys_of_the_files_in_config_are_commented_with_a_reason() -> None:
         assert tables, name
         for index in tables:
             assert lines[index + 1].startswith("#"), f"{name}.toml: {lines[index]} begins without a reason"
+
+
+def test_what_a_cache_is_not_told_is_the_default_of_that_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("REASONING_BANK_CACHE__RETRIEVAL__POLICY", "lfu")
+    cache = load_settings(toml(tmp_path, "[cache.retrieval]\nsize = 7\n")).cache.retrieval
+    assert (cache.size, cache.policy, cache.ttl_s) == (7, "lfu", CacheSettings().retrieval.ttl_s)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[cache.memories]\nbackend = 'redis'", "cache.memories.backend is 'redis': this cache is looked up in"),
+        ("[cache.tools]\nbackend = 'redis'", "set cache.redis_url, such as redis://"),
+        ("[cache.tools]\nbackend = 'disk'", "setting 'cache.tools.backend': Input should be 'memory'"),
+        ("[cache.tols]\nsize = 1", "unknown setting 'cache.tols'; did you mean 'cache.tools"),
+        ("[cache]\nmemories_size = 1", "unknown setting 'cache.memories_size'; did you mean 'cache.memories.size'"),
+    ],
+)
+def test_a_cache_that_cannot_be_says_why(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(toml(tmp_path, text))
+    assert told in str(caught.value)
 
 
 def test_the_project_of_the_host_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def _configured_index(settings: Settings) -> ChromaDBAdapter | None:
         at = Cloud(chosen.chroma_api_key.get_secret_value(), chosen.chroma_tenant, chosen.chroma_database)
     return ChromaDBAdapter(
         settings.data_dir / VECTORS_NAME,
-        cache_size=settings.cache.queries_size,
+        cache_size=settings.cache.queries.size,
         batch_size=chosen.batch_size,
         at=at,
     )

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from reasoning_bank.llm.pool import APIConnectionPool
 
 ANSWERS_NAME: Final = "answers.sqlite3"
-_ANSWERS_BYTES: Final = 64 * 1024 * 1024
 
 KNOWN_PROVIDERS: Final[Mapping[str, ProviderSettings]] = {
     "openai": ProviderSettings(kind="chat_completions", base_url="https://api.openai.com/v1"),
@@ -151,13 +150,14 @@ def _price(name: str, given: tuple[float, ...]) -> Price:
 
 
 def _answers(settings: Settings, clock: Clockwork, stack: AsyncExitStack) -> ResponseCache | None:
-    if not settings.llm.answers_size:
+    kept = settings.cache.llm
+    if not (settings.cache.enabled and kept.enabled and kept.size):
         return None
     file = FileCache(
         settings.data_dir / ANSWERS_NAME,
-        ttl_s=settings.llm.answers_ttl_s,
-        max_entries=settings.llm.answers_size,
-        max_bytes=_ANSWERS_BYTES,
+        ttl_s=kept.ttl_s,
+        max_entries=kept.size,
+        max_bytes=int(kept.max_mb * 2**20),
         now=clock.now,
     )
     stack.callback(file.close)

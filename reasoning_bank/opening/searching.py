@@ -14,7 +14,7 @@ from reasoning_bank.retrieval.options import RetrievalCaches, RetrievalOptions
 from reasoning_bank.retrieval.postings import FloatArray
 from reasoning_bank.retrieval.retriever import Retriever
 from reasoning_bank.retrieval.scoring import WEIGHTS, Weights
-from reasoning_bank.settings import Settings
+from reasoning_bank.settings import NamedCacheSettings, Settings
 from reasoning_bank.storage.database import Database
 from reasoning_bank.vectors.chroma import ChromaDBAdapter
 
@@ -22,12 +22,16 @@ from reasoning_bank.vectors.chroma import ChromaDBAdapter
 def retrieval_caches(settings: Settings) -> RetrievalCaches:
     """What searches keep in memory, each cache with its size and lifetime."""
     sizes = settings.cache
+
+    def made(cache: NamedCacheSettings) -> tuple[int, float]:
+        return (cache.size if sizes.enabled and cache.enabled else 0), cache.ttl_s
+
     return RetrievalCaches(
-        memories=MemoryCache[Memory](sizes.memories_size, sizes.memories_ttl_s),
-        queries=MemoryCache[FloatArray](sizes.queries_size, sizes.queries_ttl_s),
-        intents=MemoryCache[Intent](sizes.intents_size, sizes.intents_ttl_s),
-        contexts=MemoryCache[str](sizes.contexts_size, sizes.contexts_ttl_s),
-        answers=MemoryCache[Retrieval](sizes.answers_size, sizes.answers_ttl_s),
+        memories=MemoryCache[Memory](*made(sizes.memories)),
+        queries=MemoryCache[FloatArray](*made(sizes.queries)),
+        intents=MemoryCache[Intent](*made(sizes.intents)),
+        contexts=MemoryCache[str](*made(sizes.contexts)),
+        answers=MemoryCache[Retrieval](*made(sizes.retrieval)),
     )
 
 

@@ -7,8 +7,10 @@ from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from reasoning_bank.records import Stage
+from reasoning_bank.settings.caches import CacheSettings
 from reasoning_bank.settings.fields import ENV_PREFIX, Directory, Group, Names, TimeZone, split_commas
 from reasoning_bank.settings.language import LanguageModelSettings, LearningSettings
+from reasoning_bank.settings.monitoring import MonitoringSettings
 
 
 class EmbeddingSettings(Group):
@@ -83,30 +85,6 @@ class VectorSettings(Group):
         description="Up to this many candidates (memories) exact search is used; above it Chroma supplies candidates.",
     )
     batch_size: int = Field(default=500, ge=1, le=5_000, description="Vectors written to Chroma in one call (vectors).")
-
-
-class CacheSettings(Group):
-    """What is kept in memory to save real work. Answers are the same with caches off."""
-
-    memories_size: int = Field(default=1_000, ge=0, le=1_000_000, description="Memories kept (entries); 0 is off.")
-    memories_ttl_s: float = Field(default=3_600.0, gt=0, le=604_800, description="Lifetime of a kept memory (seconds).")
-    queries_size: int = Field(
-        default=1_000, ge=0, le=1_000_000, description="Query embeddings kept (entries); 0 is off."
-    )
-    queries_ttl_s: float = Field(default=86_400.0, gt=0, le=604_800, description="Lifetime of a kept query (seconds).")
-    answers_size: int = Field(default=500, ge=0, le=1_000_000, description="Search answers kept (entries); 0 is off.")
-    answers_ttl_s: float = Field(default=300.0, gt=0, le=86_400, description="Lifetime of a kept answer (seconds).")
-    intents_size: int = Field(default=1_000, ge=0, le=1_000_000, description="Query intents kept (entries); 0 is off.")
-    intents_ttl_s: float = Field(default=1_800.0, gt=0, le=86_400, description="Lifetime of a kept intent (seconds).")
-    contexts_size: int = Field(
-        default=500, ge=0, le=1_000_000, description="Formatted context blocks kept (entries); 0 is off."
-    )
-    contexts_ttl_s: float = Field(
-        default=3_600.0, gt=0, le=604_800, description="Lifetime of a kept context block (seconds)."
-    )
-    workspaces: int = Field(
-        default=64, ge=1, le=10_000, description="Workspaces whose search index is kept in memory (workspaces)."
-    )
 
 
 class RetrievalSettings(Group):
@@ -266,6 +244,29 @@ class BackgroundSettings(Group):
         default=60.0, ge=1, le=3_600, description="Time after which the work of a dead process is taken over (seconds)."
     )
     max_attempts: int = Field(default=5, ge=1, le=100, description="Tries before work is put aside as dead (tries).")
+    batch: int = Field(default=32, ge=1, le=1_000, description="Pieces of work taken at once (pieces).")
+    max_pending: int = Field(
+        default=100_000,
+        ge=1,
+        le=100_000_000,
+        description="Pieces of work waiting above which imports wait; what an assistant stores never does (pieces).",
+    )
+
+
+class StorageSettings(Group):
+    """How the database is used."""
+
+    readers: int = Field(default=3, ge=1, le=64, description="Connections kept for reading (connections).")
+    busy_timeout_s: float = Field(
+        default=10.0, ge=0.1, le=600, description="Longest wait for another process's transaction (seconds)."
+    )
+    group: int = Field(default=500, ge=1, le=10_000, description="Most writes that share one commit (writes).")
+    linger_ms: float = Field(
+        default=0.0,
+        ge=0,
+        le=10_000,
+        description="How long a write that nobody waits for may wait for others to share its commit (milliseconds).",
+    )
 
 
 class Settings(BaseSettings):
@@ -316,3 +317,5 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     assets: AssetSettings = AssetSettings()
     background: BackgroundSettings = BackgroundSettings()
+    storage: StorageSettings = StorageSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()

@@ -96,12 +96,6 @@ class LanguageModelSettings(Group):
     templates: Directory | None = Field(
         default=None, description="Your own file of known cases, answered before any model is asked; see README."
     )
-    answers_size: int = Field(
-        default=1_000, ge=0, le=1_000_000, description="Answers of models kept on disk (entries); 0 is off."
-    )
-    answers_ttl_s: float = Field(
-        default=86_400.0, gt=0, le=2_592_000, description="Lifetime of a kept answer of a model (seconds)."
-    )
 
 
 class LearningSettings(Group):

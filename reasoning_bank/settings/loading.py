@@ -5,6 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from copy import copy
 from pathlib import Path
 from typing import cast
 
@@ -55,13 +56,24 @@ def project_directory() -> Path | None:
     return Path(value) if value else None
 
 
-def setting_names(model: type[BaseModel] = Settings) -> Iterator[tuple[str, FieldInfo]]:
-    """Yields every setting as (dotted name, field), groups unfolded, in the order of declaration."""
-    for name, info in model.model_fields.items():
+def setting_names(model: type[BaseModel] | BaseModel = Settings) -> Iterator[tuple[str, FieldInfo]]:
+    """Yields every setting as (dotted name, field), groups unfolded, in the order of declaration.
+
+    Args:
+        model: a class of settings, or an instance whose values are then the defaults of the fields.
+    """
+    kind = model if isinstance(model, type) else type(model)
+    for name, info in kind.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, Group):
-            yield from ((f"{name}.{inner}", field) for inner, field in setting_names(info.annotation))
+            yield from ((f"{name}.{inner}", field) for inner, field in setting_names(info.get_default()))
         else:
-            yield name, info
+            yield name, info if isinstance(model, type) else _with_default(info, getattr(model, name))
+
+
+def _with_default(info: FieldInfo, value: object) -> FieldInfo:
+    changed = copy(info)
+    changed.default, changed.default_factory = value, None
+    return changed
 
 
 def _configured_file() -> Path | None:

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """Migrations are named by ascending four-digit numbers: a greater one than ours was written by a newer program."""
 
 APPLICATION_ID = 0x52424E4B
@@ -243,6 +243,7 @@ outbox = Table(
     Column("created_at", Integer, nullable=False),
     Column("last_error", Text),
     Column("payload", Text, nullable=False),
+    Column("priority", Integer, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
 )
 
@@ -365,4 +366,36 @@ index_state = Table(
     Column("digest", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("updated_at", Integer, nullable=False),
+)
+
+metric_rollups = Table(
+    "metric_rollups",  # figures of all processes by quarter of an hour, so that trends outlive them
+    metadata,
+    Column("start", Integer, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("errors", Integer, nullable=False),
+    Column("total", Float, nullable=False),
+    Column("smallest", Float, nullable=False),
+    Column("largest", Float, nullable=False),
+    Column("last", Float, nullable=False),
+    Column("sketch", LargeBinary),
+    sqlite_with_rowid=False,
+)
+
+tuning = Table(
+    "tuning",  # settings that were changed on advice, and what came of it
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("setting", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("metric", Text, nullable=False),
+    Column("before", Float),
+    Column("after", Float),
+    Column("state", Text, nullable=False),
+    Column("applied_at", Integer, nullable=False),
+    Column("decided_at", Integer),
+    Column("reason", Text, nullable=False),
 )

@@ -25,8 +25,8 @@ NEXT = '''"""A later release: one more column, and one more table."""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade() -> None:
@@ -52,12 +52,12 @@ def versions(tmp_path: Path, failure: str = "") -> Path:
     directory.mkdir(exist_ok=True)
     for own in VERSIONS.glob("revision_*.py"):
         shutil.copy(own, directory)
-    (directory / "revision_0003.py").write_text(NEXT.format(failure=failure), encoding="utf-8")
+    (directory / "revision_0004.py").write_text(NEXT.format(failure=failure), encoding="utf-8")
     return directory
 
 
 def upgraded(path: Path, directory: Path) -> Path | None:
-    return migration.upgrade(path, busy_timeout_s=5, now=moment, target="0003", versions=directory)
+    return migration.upgrade(path, busy_timeout_s=5, now=moment, target="0004", versions=directory)
 
 
 def columns(path: Path, table: str) -> set[str]:
@@ -77,8 +77,8 @@ def revision(path: Path) -> str | None:
 def test_an_older_bank_is_backed_up_and_brought_up_to_date(bank: Path, tmp_path: Path) -> None:
     backup = upgraded(bank, versions(tmp_path))
     assert backup is not None
-    assert backup.name == "bank.db.before-0002-20260101T000000.bak"
-    assert (revision(bank), revision(backup)) == ("0003", "0002")
+    assert backup.name == "bank.db.before-0003-20260101T000000.bak"
+    assert (revision(bank), revision(backup)) == ("0004", "0003")
     assert "weight" in columns(bank, "feedback")
     assert "weight" not in columns(backup, "feedback")
     assert found(bank) == found(backup) == [("m1", "Title of m1")]
@@ -107,15 +107,15 @@ def test_of_several_processes_one_migrates_and_the_others_find_it_done(
         copy = upgraded(bank, directory)
         assert [other.result(5) for other in others] == [None]
     assert copy is not None
-    assert (revision(bank), revision(copy)) == ("0003", "0002")
+    assert (revision(bank), revision(copy)) == ("0004", "0003")
     assert list(bank.parent.glob("*.bak")) == [copy]
 
 
 def test_a_failing_migration_leaves_the_bank_as_it_was_and_names_the_backup(bank: Path, tmp_path: Path) -> None:
-    with pytest.raises(MigrationError, match=r"bank\.db\.before-0002-20260101T000000\.bak") as caught:
+    with pytest.raises(MigrationError, match=r"bank\.db\.before-0003-20260101T000000\.bak") as caught:
         upgraded(bank, versions(tmp_path, 'op.execute("INSERT INTO nowhere VALUES (1)")'))
     assert "unchanged" in str(caught.value)
-    assert revision(bank) == "0002"
+    assert revision(bank) == "0003"
     assert columns(bank, "extra") == set()
     assert "weight" not in columns(bank, "feedback")
     with contextlib.closing(Database(bank, durability="process", now=moment)) as database:
@@ -130,16 +130,16 @@ def test_a_migration_killed_half_way_leaves_the_old_schema_and_can_be_repeated(b
     code = (
         "import sys; from pathlib import Path; from datetime import datetime, UTC\n"
         "from reasoning_bank.storage.migrations.upgrade import upgrade\n"
-        "upgrade(Path(sys.argv[1]), busy_timeout_s=5, now=lambda: datetime.now(UTC), target='0003',"
+        "upgrade(Path(sys.argv[1]), busy_timeout_s=5, now=lambda: datetime.now(UTC), target='0004',"
         " versions=Path(sys.argv[2]))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(bank), str(directory)], check=False)
     assert done.returncode != 0
-    assert revision(bank) == "0002"
+    assert revision(bank) == "0003"
     assert columns(bank, "extra") == set()
     assert integrity.check(bank).sound
     upgraded(bank, versions(tmp_path))
-    assert revision(bank) == "0003"
+    assert revision(bank) == "0004"
     assert found(bank) == [("m1", "Title of m1")]
 
 
@@ -150,17 +150,17 @@ def test_no_migration_begins_without_a_backup(bank: Path, tmp_path: Path, monkey
     monkeypatch.setattr("reasoning_bank.storage.backup.create", full)
     with pytest.raises(StorageError, match="full"):
         upgraded(bank, versions(tmp_path))
-    assert revision(bank) == "0002"
+    assert revision(bank) == "0003"
 
 
 def test_opening_an_older_bank_migrates_it(bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = versions(tmp_path)
-    monkeypatch.setattr(schema, "SCHEMA_REVISION", "0003")
+    monkeypatch.setattr(schema, "SCHEMA_REVISION", "0004")
     monkeypatch.setattr(migration.upgrade, "__kwdefaults__", {"versions": directory})
     with contextlib.closing(Database(bank, durability="process", now=moment)) as database:
         database.open()
         assert database.read_now(lambda conn: memories.existing_ids(conn, "w", ["m1"])) == {"m1"}
-    assert revision(bank) == "0003"
+    assert revision(bank) == "0004"
 
 
 def test_the_migrations_lead_to_the_schema_that_new_banks_get(tmp_path: Path) -> None:
