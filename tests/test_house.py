@@ -24,6 +24,7 @@ CROSSINGS = {
     "bank.py",
     "cache/file.py",
     "compression/threaded.py",
+    "concurrency/parallel.py",
     "diagnosis.py",
     "embeddings/batching.py",
     "embeddings/loading.py",
