@@ -87,7 +87,13 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         ConfigError: the settings name a model the backend does not know.
     """
     database = await stack.enter_async_context(
-        Database(settings.data_dir / DATABASE_NAME, durability=settings.durability, now=clock.now)
+        Database(
+            settings.data_dir / DATABASE_NAME,
+            durability=settings.durability,
+            busy_timeout_s=settings.storage.busy_timeout_s,
+            readers=settings.storage.readers,
+            now=clock.now,
+        )
     )
     salt = bytes.fromhex(await database.write(lambda c: facts.put_once(c, _SALT, secrets.token_hex(16))))
     assets = Assets(settings.assets_dir, hub_url=settings.assets.hub_url, allow_download=settings.assets.allow_download)
@@ -154,6 +160,7 @@ def _worker(
         owner=owner,
         poll_s=settings.background.poll_s,
         lease_s=settings.background.lease_s,
+        batch=settings.background.batch,
         max_attempts=settings.background.max_attempts,
         jitter=clock.jitter,
     )
