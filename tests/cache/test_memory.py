@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning_bank.cache.memory import MemoryCache
+from reasoning_bank.cache.memory import ENTRY_BYTES, MemoryCache
 
 
 class Clock:
@@ -88,8 +88,8 @@ def test_clearing_one_workspace_leaves_the_others() -> None:
 
 
 def test_statistics_count_requests_and_say_the_rate_in_percent() -> None:
-    cache = MemoryCache[int](max_size=5)
-    cache.put(("w", "a"), 1)
+    cache = MemoryCache[int](max_size=5, max_bytes=1_000, size_of=lambda _: 10)
+    cache.put(("w", "a"), 1, cost_s=0.5)
     for key in "aab":
         cache.get(("w", key))
     assert cache.get_statistics() == {
@@ -100,6 +100,11 @@ def test_statistics_count_requests_and_say_the_rate_in_percent() -> None:
         "hit_rate": 66.67,
         "evictions": 0,
         "total_requests": 3,
+        "bytes": 20 + ENTRY_BYTES,
+        "max_bytes": 1_000,
+        "expirations": 0,
+        "missed_by_size": 0,
+        "saved_s": 1.0,
     }
 
 
