@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, Self, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from reasoning_bank.errors import ConfigError
-from reasoning_bank.monitoring.conditions import checked_metric, named_by, observations
+from reasoning_bank.monitoring.conditions import check_metric, named_by, observations
 from reasoning_bank.monitoring.snapshot import Snapshot, Window
 from reasoning_bank.records import JsonValue
 
@@ -51,7 +51,7 @@ class Threshold(BaseModel):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        checked_metric(self.metric, place=self.name)
+        check_metric(self.metric)
         if (self.critical < self.target) if self.worse == "above" else (self.critical > self.target):
             raise ValueError(f"critical {self.critical:g} is not worse than target {self.target:g}")
         return self

@@ -4,22 +4,18 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from reasoning_bank.errors import ConfigError
 from reasoning_bank.monitoring.snapshot import STATISTICS, Snapshot, Window
 
 ANY = "*"
 """In a metric: any one part of a name, so that `queue.*:error_rate` is about each kind of work."""
 
 
-def checked_metric(metric: str, *, place: str) -> str:
-    """Return the metric itself; raises ConfigError, naming the place, where no snapshot could ever have it."""
+def check_metric(metric: str) -> None:
+    """Raise ValueError where no snapshot could ever have a metric."""
     name, _, statistic = metric.rpartition(":")
     if not name or statistic not in STATISTICS or name.count(ANY) > 1:
         known = ", ".join(sorted(STATISTICS))
-        raise ConfigError(
-            f"{place}: metric {metric!r}: write NAME:STATISTIC, one of {known}, with at most one * in NAME"
-        )
-    return metric
+        raise ValueError(f"metric {metric!r}: write NAME:STATISTIC, one of {known}, with at most one * in NAME")
 
 
 def named_by(metric: str, snapshot: Snapshot) -> list[str]:

@@ -1,7 +1,7 @@
 """Thresholds over figures: what is raised, when, what clears, and the file they come from."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def snapshot(
     return Snapshot(NOW + timedelta(seconds=after_s), 10_000.0, operations, counted, gauges or {})  # pyright: ignore[reportArgumentType] -- the names of windows
 
 
-def levels(steps: list[tuple[float, float]], threshold: Threshold = SLOW) -> list[str]:
+def levels(steps: Sequence[tuple[float, float]], threshold: Threshold = SLOW) -> list[str]:
     """The level after each (seconds, milliseconds)."""
     state: Alerts = {}
     said: list[str] = []
@@ -90,8 +90,10 @@ def test_below_is_the_bad_side_where_the_threshold_says_so() -> None:
     rate = Threshold(
         name="hits", metric="cache.*:hit_rate", worse="below", target=0.7, critical=0.5, for_s=0, about="few hits"
     )
-    found = judged([rate], {}, snapshot(counters={"cache.a.hits": 60, "cache.a.misses": 40, "cache.b.hits": 10,
-                                                  "cache.b.misses": 90, "cache.c.hits": 90, "cache.c.misses": 10}))  # fmt: skip
+    hits = {"a": 60, "b": 10, "c": 90}
+    counted = {f"cache.{name}.hits": float(hit) for name, hit in hits.items()}
+    counted |= {f"cache.{name}.misses": float(100 - hit) for name, hit in hits.items()}
+    found = judged([rate], {}, snapshot(counters=counted))
     assert {metric: alert.level for (_, metric), alert in found.items()} == {
         "cache.a:hit_rate": "warning",
         "cache.b:hit_rate": "critical",
