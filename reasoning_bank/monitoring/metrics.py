@@ -1,72 +1,49 @@
-"""Counters and latency histograms of this process, from its first call on.
+"""The one registry of figures of a process: durations, counters, gauges. Whatever tells of them reads it here."""
 
-A histogram counts durations in buckets that grow by 5 %, so a quantile is off by at most 2.5 %
-and an observation costs one logarithm and one list update.
-"""
-
-import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final, TypeVar
 
+from reasoning_bank.monitoring.histogram import Histogram
+from reasoning_bank.monitoring.snapshot import Snapshot
+from reasoning_bank.monitoring.views import statistics
+from reasoning_bank.monitoring.windows import QUARTER_S, Counted, Durations
 from reasoning_bank.records import JsonValue
 
-SMALLEST_S = 1e-6
-GROWTH = 1.05
-BUCKETS = 400
-"""1 µs · 1.05^400 is about 5 minutes: longer durations land in the last bucket, min and max stay exact."""
-_PER_BUCKET = 1.0 / math.log(GROWTH)
+MOST_NAMES: Final = 400
+"""Operations, and counters, that are kept apart; names come from the code, so more of them are a fault of the code."""
+OTHER: Final = "other"
+"""Where what bears a name beyond those is counted."""
+
+T = TypeVar("T")
 
 
-class Histogram:
-    """Durations of one operation; not thread-safe by itself."""
+@dataclass(frozen=True, slots=True)
+class Quarter:
+    """What happened in one quarter of an hour.
 
-    __slots__ = ("_buckets", "count", "errors", "largest_s", "smallest_s", "total_s")
+    Attributes:
+        start: its begin, in seconds since the epoch.
+    """
 
-    def __init__(self) -> None:
-        self._buckets = [0] * BUCKETS
-        self.count = 0
-        self.errors = 0
-        self.total_s = 0.0
-        self.smallest_s = math.inf
-        self.largest_s = 0.0
+    start: int
+    operations: Mapping[str, Histogram]
+    counters: Mapping[str, float]
 
-    def observe(self, seconds: float, *, failed: bool = False) -> None:
-        """Count one duration in seconds."""
-        bucket = int(math.log(seconds / SMALLEST_S) * _PER_BUCKET) if seconds > SMALLEST_S else 0
-        self._buckets[min(bucket, BUCKETS - 1)] += 1
-        self.count += 1
-        self.errors += failed
-        self.total_s += seconds
-        self.smallest_s = min(self.smallest_s, seconds)
-        self.largest_s = max(self.largest_s, seconds)
 
-    def quantile(self, share: float) -> float:
-        """Return the duration in seconds that `share` (0..1) of the observations did not exceed; 0 when empty."""
-        wanted = share * self.count
-        seen = 0
-        for bucket, count in enumerate(self._buckets):
-            seen += count
-            if count and seen >= wanted:
-                middle = SMALLEST_S * GROWTH ** (bucket + 0.5)
-                return min(max(middle, self.smallest_s), self.largest_s)
-        return 0.0
+@dataclass(slots=True)
+class _Source:
+    """Counters that a room keeps itself, with what was read of them last."""
 
-    def summary(self) -> dict[str, JsonValue]:
-        """Return count, errors and milliseconds (mean, min, p50, p95, p99, max)."""
-        if not self.count:
-            return {"count": 0, "errors": 0}
-        return {
-            "count": self.count,
-            "errors": self.errors,
-            "mean_ms": _ms(self.total_s / self.count),
-            "min_ms": _ms(self.smallest_s),
-            "p50_ms": _ms(self.quantile(0.50)),
-            "p95_ms": _ms(self.quantile(0.95)),
-            "p99_ms": _ms(self.quantile(0.99)),
-            "max_ms": _ms(self.largest_s),
-        }
+    prefix: str
+    read: Callable[[], Mapping[str, float]]
+    last: Mapping[str, float]
 
 
 class PerformanceMonitor:
@@ -74,14 +51,24 @@ class PerformanceMonitor:
 
     Args:
         timer: monotonic clock in seconds.
+        clock: seconds since the epoch: windows begin and end by it.
     """
 
-    def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, timer: Callable[[], float] = time.perf_counter, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._timer = timer
+        self._clock = clock
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         self._started = timer()
-        self._histograms: dict[str, Histogram] = {}
-        self._counters: dict[str, int] = {}
+        self._offset = clock() - self._started
+        self._operations: dict[str, Durations] = {}
+        self._counters: dict[str, Counted] = {}
+        self._gauges: dict[str, Callable[[], float]] = {}
+        self._sources: list[_Source] = []
+
+    # Recording
 
     @contextmanager
     def measure(self, operation: str) -> Generator[None]:
@@ -97,20 +84,23 @@ class PerformanceMonitor:
     def observe(self, operation: str, seconds: float, *, failed: bool = False) -> None:
         """Count one call of `operation` that took `seconds`."""
         with self._lock:
-            histogram = self._histograms.get(operation)
-            if histogram is None:
-                histogram = self._histograms[operation] = Histogram()
-            histogram.observe(seconds, failed=failed)
+            durations = self._operations.get(operation)
+            if durations is None:
+                durations = _named(self._operations, operation, Durations)
+            durations.observe(self._timer() + self._offset, seconds, failed=failed)
 
     def observe_stages(self, operation: str, stages_ms: Mapping[str, float]) -> None:
         """Count the stages of one call, each as `operation.stage`; milliseconds."""
         for stage, milliseconds in stages_ms.items():
             self.observe(f"{operation}.{stage}", milliseconds / 1000)
 
-    def count(self, name: str, amount: int = 1) -> None:
+    def count(self, name: str, amount: float = 1) -> None:
         """Add `amount` to the counter `name`."""
         with self._lock:
-            self._counters[name] = self._counters.get(name, 0) + amount
+            counted = self._counters.get(name)
+            if counted is None:
+                counted = _named(self._counters, name, Counted)
+            counted.add(self._timer() + self._offset, amount)
 
     def record_api_call(self, latency: float) -> None:
         """Count one call to a remote model that took `latency` seconds."""
@@ -128,19 +118,116 @@ class PerformanceMonitor:
         """Add tokens sent to or received from a remote model."""
         self.count("tokens", tokens)
 
-    def get_statistics(self) -> dict[str, JsonValue]:
-        """Return uptime in seconds, every counter, and a summary per operation."""
+    # What rooms keep themselves
+
+    def gauge(self, name: str, read: Callable[[], float]) -> None:
+        """Tell what `read` returns whenever figures are asked for; NaN where nothing is known.
+
+        Args:
+            name: of the gauge; a second one of the name takes its place.
+            read: called from any thread; it neither waits nor raises.
+        """
+        self._gauges[name] = read
+
+    def add_source(self, prefix: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """Count what a room adds up itself, as `prefix.key` (just `key` under the prefix "").
+
+        Args:
+            prefix: of the counters' names.
+            read: returns sums since the room was made; called from any thread; it neither waits nor raises.
+        """
+        with self._reading:
+            self._sources.append(_Source(prefix, read, {}))
+
+    def detach(self) -> None:
+        """Read every source once more, then forget sources and gauges: their rooms close."""
+        self.read_sources()
+        with self._reading:
+            self._sources.clear()
+        self._gauges.clear()
+
+    def read_sources(self) -> None:
+        """Count what the sources added since they were read last."""
+        with self._reading:
+            # A machine that slept has moved on without its timer. Back it never goes: windows would overlap.
+            self._offset = max(self._offset, self._clock() - self._timer())
+            for source in self._sources:
+                found = dict(source.read())
+                for key, value in found.items():
+                    last = source.last.get(key, 0)
+                    if added := value - last if value >= last else value:
+                        self.count(f"{source.prefix}.{key}" if source.prefix else key, added)
+                source.last = found
+
+    def reset(self) -> None:
+        """Forget everything that was counted; gauges and sources stay."""
+        self.read_sources()
         with self._lock:
-            counters: dict[str, JsonValue] = dict(sorted(self._counters.items()))
-            operations: dict[str, JsonValue] = {
-                name: histogram.summary() for name, histogram in sorted(self._histograms.items())
-            }
-        return {
-            "uptime_s": round(self._timer() - self._started, 3),
-            "counters": counters,
-            "operations": operations,
-        }
+            self._operations.clear()
+            self._counters.clear()
+            self._started = self._timer()
+
+    # What it tells
+
+    def snapshot(self) -> Snapshot:
+        """Every figure as of now."""
+        self.read_sources()
+        at = self._at()
+        return Snapshot(
+            at=datetime.fromtimestamp(self._clock(), UTC),
+            uptime_s=self._timer() - self._started,
+            operations={name: self._locked(partial(each.summaries, at)) for name, each in self._measured()},
+            counters={name: self._locked(partial(each.by_window, at)) for name, each in self._counted()},
+            gauges={name: value for name, read in sorted(self._gauges.items()) if (value := read()) == value},
+        )
+
+    def totals(self) -> dict[str, Histogram]:
+        """The durations of every operation since the start, by name, as histograms of the caller's own."""
+        return {name: self._locked(each.total) for name, each in self._measured()}
+
+    def quarters(self, since: int = 0, *, running: bool = False) -> list[Quarter]:
+        """The quarters of an hour of the last day in which anything happened, oldest first.
+
+        Args:
+            since: the earliest begin, in seconds since the epoch.
+            running: whether the one that has not ended is among them.
+        """
+        self.read_sources()
+        at = self._at()
+        operations: dict[int, dict[str, Histogram]] = defaultdict(dict)
+        counters: dict[int, dict[str, float]] = defaultdict(dict)
+        for name, durations in self._measured():
+            for index, histogram in self._locked(partial(durations.quarters, at, running=running)):
+                operations[index][name] = histogram
+        for name, counted in self._counted():
+            for index, amount in self._locked(partial(counted.quarters, at, running=running)):
+                counters[index][name] = amount
+        return [
+            Quarter(index * QUARTER_S, operations[index], counters[index])
+            for index in sorted({*operations, *counters})
+            if index * QUARTER_S >= since
+        ]
+
+    def get_statistics(self) -> dict[str, JsonValue]:
+        """Return uptime in seconds, every counter, and a summary per operation, since the start."""
+        return statistics(self.snapshot())
+
+    def _at(self) -> float:
+        return self._timer() + self._offset
+
+    def _measured(self) -> list[tuple[str, Durations]]:
+        with self._lock:
+            return sorted(self._operations.items())
+
+    def _counted(self) -> list[tuple[str, Counted]]:
+        with self._lock:
+            return sorted(self._counters.items())
+
+    def _locked(self, read: Callable[[], T]) -> T:
+        # For each name by itself, so that nobody who counts waits for a whole report.
+        with self._lock:
+            return read()
 
 
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+def _named(known: dict[str, T], name: str, make: Callable[[], T]) -> T:
+    return known.setdefault(name if len(known) < MOST_NAMES else OTHER, make())
