@@ -11,6 +11,7 @@ from mcp.server import CacheHint, MCPServer
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.types import INVALID_PARAMS
 
+from reasoning_bank.concurrency.repeats import RepeatedCalls
 from reasoning_bank.mcp.auth import bind_caller
 from reasoning_bank.mcp.completions import add_completions
 from reasoning_bank.mcp.opening import AFTER_LISTING_S, BankOpening, OpenBank
@@ -80,11 +81,12 @@ def build_server(
             yield opening
 
     specs = FULL if settings.profile == "full" else CORE
+    repeats = RepeatedCalls()
     server = MCPServer[BankOpening](
         NAME,
         version=_version(),
         instructions=INSTRUCTIONS,
-        tools=[build_tool(spec, opening, settings) for spec in specs],
+        tools=[build_tool(spec, opening, settings, repeats) for spec in specs],
         lifespan=lifespan,
         log_level="WARNING",
         cache_hints={

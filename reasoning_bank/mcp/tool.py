@@ -15,6 +15,7 @@ from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import ValidationError
 
+from reasoning_bank.concurrency.repeats import RepeatedCalls
 from reasoning_bank.errors import ReasoningBankError
 from reasoning_bank.mcp.arguments import Answer, Arguments, Schema, explain_arguments, input_schema, output_schema
 from reasoning_bank.mcp.auth import Access, Caller, current_caller
@@ -83,6 +84,7 @@ class BankTool(Tool):
     spec: Any
     opening: Any
     bank_settings: Any
+    repeats: Any
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         """Returns the result of one call.
@@ -105,6 +107,8 @@ class BankTool(Tool):
                 report = partial(context.report_progress, total=1.0)
                 call = Call(bank, self.bank_settings, caller, _client(context), report)
                 answer, text = await spec.run(call, checked)
+            if spec.access == "read" and self._repeated(call, arguments, text):
+                bank.monitor.count("calls.repeated")  # of what is stored twice the answer says so
         except ReasoningBankError as error:
             logger.info("%s refused: %s", spec.name, type(error).__name__)
             raise as_tool_error(error) from error
@@ -118,6 +122,10 @@ class BankTool(Tool):
             content=[TextContent(type="text", text=text)], structured_content=answer.model_dump(mode="json")
         )
 
+    def _repeated(self, call: Call, arguments: dict[str, Any], text: str) -> bool:
+        told_as = "/".join(filter(None, (call.caller.actor, call.client))) or "a client"
+        return cast("RepeatedCalls", self.repeats).note(told_as, self.name, arguments, text) > 1
+
 
 def _client(context: Context[Any, Any]) -> str | None:
     params = context.session.client_params
@@ -127,8 +135,8 @@ def _client(context: Context[Any, Any]) -> str | None:
     return strip_invisible(told)[:_CLIENT_CHARACTERS] or None
 
 
-def build_tool(spec: ToolSpec[Any, Any], opening: BankOpening, settings: Settings) -> BankTool:
-    """Returns `spec` as the SDK serves it."""
+def build_tool(spec: ToolSpec[Any, Any], opening: BankOpening, settings: Settings, repeats: RepeatedCalls) -> BankTool:
+    """Returns `spec` as the SDK serves it; `repeats` notices who asks the same again and again."""
     metadata = FuncMetadata(
         arg_model=spec.arguments, output_schema=output_schema(spec.answer), output_model=spec.answer
     )
@@ -146,4 +154,5 @@ def build_tool(spec: ToolSpec[Any, Any], opening: BankOpening, settings: Setting
         spec=spec,
         opening=opening,
         bank_settings=settings,
+        repeats=repeats,
     )
