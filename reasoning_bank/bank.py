@@ -18,10 +18,11 @@ import anyio.to_thread
 
 from reasoning_bank import diagnosis, reports, waiting
 from reasoning_bank.background.tasks import Guarded
+from reasoning_bank.bounds import check_query, named_workspace
 from reasoning_bank.compression.results import Compression, CompressionOptions
 from reasoning_bank.compression.threaded import Report
 from reasoning_bank.diagnosis import Check
-from reasoning_bank.errors import BusyError, InputError, NotFoundError, StorageError
+from reasoning_bank.errors import BusyError, NotFoundError, StorageError
 from reasoning_bank.learning import rating
 from reasoning_bank.learning.capture import CAPTURE
 from reasoning_bank.learning.recording import LIBRARY
@@ -53,13 +54,11 @@ from reasoning_bank.settings import Settings
 from reasoning_bank.storage import lineage, traces, workspaces
 from reasoning_bank.text.sanity import clean_text, required_text
 from reasoning_bank.transfer.identity import identified
-from reasoning_bank.upkeep import Upkeep, named_workspace
+from reasoning_bank.upkeep import Upkeep
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-_PAGE = 200
 
 
 class ReasoningBank:
@@ -244,7 +243,7 @@ class ReasoningBank:
             InputError: the task is blank or too long, or k is out of bounds.
             StorageError: the bank could not be read.
         """
-        self._check(query)
+        check_query(query, self.settings.limits)
         with self.monitor.measure("retrieve_memory"):
             found = await self.rooms.retriever.retrieve(named_workspace(workspace), query)
         self.monitor.count(f"searches.{found.path}")
@@ -271,7 +270,7 @@ class ReasoningBank:
             InputError: as `retrieve` does.
             NotFoundError: naming the workspaces the bank does not have.
         """
-        self._check(query)
+        check_query(query, self.settings.limits)
         known = await self._workspace_names()
         if missing := sorted(set(workspaces or ()).difference(known)):
             raise NotFoundError(f"no workspace {', '.join(map(repr, missing))}")
@@ -330,16 +329,9 @@ class ReasoningBank:
         """Up to 100 names that begin with a prefix, in order."""
         return await self.rooms.database.read(lambda c: reports.completions(c, kind, prefix, workspace))
 
-    async def export_rows(self, workspace: str | None) -> AsyncIterator[tuple[Trace, Sequence[Memory]]]:
+    def export_rows(self, workspace: str | None) -> AsyncIterator[tuple[Trace, Sequence[Memory]]]:
         """Every trace of a workspace, or of all, with its memories, in the order they were stored."""
-        for name in await self._workspace_names() if workspace is None else [workspace]:
-            after = 0
-            while page := await self.rooms.database.read(
-                partial(reports.trace_page, workspace=name, after=after, limit=_PAGE)
-            ):
-                for seq, trace, its in page:
-                    after = seq
-                    yield trace, its
+        return reports.every_trace(self.rooms.database, workspace)
 
     # What it says of itself
 
@@ -383,16 +375,6 @@ class ReasoningBank:
 
     def _redacted(self, workspace: str, text: str, field: str) -> str:
         return self.rooms.redactor(workspace).text(clean_text(text, field), field).text
-
-    def _check(self, query: Query) -> None:
-        required_text(query.task, "task")
-        limits = self.settings.limits
-        if query.k > limits.k:
-            raise InputError(f"k is {query.k}, the limit is {limits.k}: ask for fewer memories")
-        if (size := len(query.task.encode())) > limits.task_bytes:
-            raise InputError(
-                f"task is {size} bytes, the limit is {limits.task_bytes}: send the part that says what to do"
-            )
 
 
 async def _in_thread(work: Callable[..., T], *args: object) -> T:

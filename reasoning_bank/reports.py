@@ -1,8 +1,9 @@
 """What the bank says of itself and of single items: read from the truth and from the rooms, never remembered."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, fields, replace
 from datetime import datetime
+from functools import partial
 from typing import Literal, cast, get_args
 
 from sqlalchemy import Connection
@@ -13,9 +14,12 @@ from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.opening import Rooms
 from reasoning_bank.records import Genealogy, JsonValue, Memory, MemoryDetail, Strategy, Trace
 from reasoning_bank.storage import embeddings, lineage, memories, outbox, rejections, traces, workspaces
+from reasoning_bank.storage.database import Database
 
 Kind = Literal["workspace", "tag", "domain", "memory", "trace"]
 Json = dict[str, JsonValue]
+
+_PAGE = 200
 
 # What goes out over the protocol names no path and no statement; `doctor` and the log tell the rest.
 _MODEL = {
@@ -70,6 +74,17 @@ def trace_page(
     return [
         (each.seq, each.trace, [replace(memory, links=links[memory.id]) for memory in its[each.seq]]) for each in page
     ]
+
+
+async def every_trace(database: Database, workspace: str | None) -> AsyncIterator[tuple[Trace, Sequence[Memory]]]:
+    """Every trace of a workspace, or of all, with its memories, in the order they were stored."""
+    names = [workspace] if workspace is not None else [each.name for each in await database.read(workspaces.listing)]
+    for name in names:
+        after = 0
+        while page := await database.read(partial(trace_page, workspace=name, after=after, limit=_PAGE)):
+            for seq, trace, its in page:
+                after = seq
+                yield trace, its
 
 
 def workspace_rows(connection: Connection) -> list[Json]:

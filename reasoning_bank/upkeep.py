@@ -7,7 +7,8 @@ from typing import Literal
 
 from sqlalchemy import Connection
 
-from reasoning_bank.errors import InputError, NotFoundError
+from reasoning_bank.bounds import named_workspace
+from reasoning_bank.errors import NotFoundError
 from reasoning_bank.learning import purging
 from reasoning_bank.learning.lift import LEAST, Lift, lift
 from reasoning_bank.learning.pruning import Prunable, prunable, prune_some, undo_pruning
@@ -20,9 +21,6 @@ from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.history import Entry
 from reasoning_bank.storage.rejections import StoredRejection
 from reasoning_bank.storage.tokens import Token
-from reasoning_bank.text.sanity import required_text
-
-WORKSPACE_CHARACTERS = 200
 
 
 class Upkeep:
@@ -165,11 +163,3 @@ class Upkeep:
     async def verify_token(self, secret: str) -> Token | None:
         """The token of a secret, or None when it is unknown, expired or revoked."""
         return await self._rooms.database.read(lambda c: tokens.verify(c, secret, self._now()))
-
-
-def named_workspace(workspace: str) -> str:
-    """The name of a workspace that may be made; raises InputError."""
-    required_text(workspace, "workspace")
-    if len(workspace) > WORKSPACE_CHARACTERS:
-        raise InputError(f"workspace has {len(workspace)} characters, the limit is {WORKSPACE_CHARACTERS}")
-    return workspace

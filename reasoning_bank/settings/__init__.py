@@ -7,7 +7,7 @@ environment.
 """
 
 from reasoning_bank.settings.caches import CacheSettings, NamedCacheSettings
-from reasoning_bank.settings.groups import Group, HttpSettings, RetrievalSettings, Settings
+from reasoning_bank.settings.groups import Group, HttpSettings, LimitSettings, RetrievalSettings, Settings
 from reasoning_bank.settings.language import LanguageModelSettings, LearningSettings, ProviderSettings
 from reasoning_bank.settings.loading import default_config_file, load_settings, project_directory, setting_names
 
@@ -17,6 +17,7 @@ __all__ = [
     "HttpSettings",
     "LanguageModelSettings",
     "LearningSettings",
+    "LimitSettings",
     "NamedCacheSettings",
     "ProviderSettings",
     "RetrievalSettings",
