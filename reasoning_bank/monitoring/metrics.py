@@ -3,14 +3,15 @@
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, TypeVar
 
 from reasoning_bank.monitoring.histogram import Histogram
+from reasoning_bank.monitoring.observing import observed
 from reasoning_bank.monitoring.snapshot import Snapshot
 from reasoning_bank.monitoring.views import statistics
 from reasoning_bank.monitoring.windows import QUARTER_S, Counted, Durations
@@ -70,19 +71,12 @@ class PerformanceMonitor:
 
     # Recording
 
-    @contextmanager
-    def measure(self, operation: str) -> Generator[None]:
+    def measure(self, operation: str) -> AbstractContextManager[None]:
         """Time the block as one call of `operation`; an exception counts as its error and passes on."""
-        start = self._timer()
-        failed = True
-        try:
-            yield
-            failed = False
-        finally:
-            self.observe(operation, self._timer() - start, failed=failed)
+        return observed(self.observe, operation, timer=self._timer)
 
-    def observe(self, operation: str, seconds: float, *, failed: bool = False) -> None:
-        """Count one call of `operation` that took `seconds`."""
+    def observe(self, operation: str, seconds: float, failed: bool = False) -> None:
+        """Count one call of `operation` that took `seconds`; this is the `Observe` that rooms are given."""
         with self._lock:
             durations = self._operations.get(operation)
             if durations is None:
