@@ -31,7 +31,7 @@ class Statement:
 
 
 Listener: TypeAlias = Callable[[Statement], object]
-"""Is told of each statement when it is done, in the thread that executed it: quick, and safe to call from any thread."""
+"""Is told of each statement when it is done, in the thread that executed it: quick, and safe in any thread."""
 
 
 @contextmanager

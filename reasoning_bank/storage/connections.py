@@ -10,6 +10,8 @@ from typing import Literal, cast
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 
+from reasoning_bank.storage.statements import StatementWatch, TimedConnection
+
 Durability = Literal["full", "process"]
 
 _SYNCHRONOUS: dict[Durability, str] = {"full": "FULL", "process": "NORMAL"}
@@ -22,11 +24,13 @@ _LOCK_WAIT_S = 0.001
 _GOLDEN_RATIO = 0.618034
 
 
-def writing_engine(path: Path, *, durability: Durability, busy_timeout_s: float) -> Engine:
+def writing_engine(
+    path: Path, *, durability: Durability, busy_timeout_s: float, watch: StatementWatch | None = None
+) -> Engine:
     """An engine whose transactions take the write lock first, so that they never fail half-way for want of it."""
 
     def connect() -> sqlite3.Connection:
-        connection = _connect(path, busy_timeout_s)
+        connection = _connect(path, busy_timeout_s, watch)
         _use_write_ahead_log(connection, busy_timeout_s)
         connection.execute(f"PRAGMA synchronous={_SYNCHRONOUS[durability]}")
         connection.execute(f"PRAGMA journal_size_limit={_LOG_LIMIT_BYTES}")
@@ -39,11 +43,11 @@ def writing_engine(path: Path, *, durability: Durability, busy_timeout_s: float)
     return _engine(connect, begin)
 
 
-def reading_engine(path: Path, *, busy_timeout_s: float) -> Engine:
+def reading_engine(path: Path, *, busy_timeout_s: float, watch: StatementWatch | None = None) -> Engine:
     """An engine whose transactions are snapshots and cannot write."""
 
     def connect() -> sqlite3.Connection:
-        connection = _connect(path, busy_timeout_s)
+        connection = _connect(path, busy_timeout_s, watch)
         connection.execute("PRAGMA query_only=ON")
         return connection
 
@@ -55,7 +59,7 @@ def watching_connection(path: Path, *, busy_timeout_s: float) -> sqlite3.Connect
     return _connect(path, busy_timeout_s)
 
 
-def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+def _connect(path: Path, busy_timeout_s: float, watch: StatementWatch | None = None) -> sqlite3.Connection:
     # Connections move between worker threads, one user at a time: the pool and the writer thread see to that.
     connection = sqlite3.connect(
         path,
@@ -63,7 +67,9 @@ def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
         cached_statements=_STATEMENTS_KEPT,
+        factory=TimedConnection,
     )
+    connection.watch = watch
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute(f"PRAGMA cache_size=-{_PAGE_CACHE_KIB}")
     connection.execute("PRAGMA temp_store=MEMORY")

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import os
-import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -14,18 +15,28 @@ from typing import Self, TypeVar
 
 import anyio
 import anyio.to_thread
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection
 
 from reasoning_bank.storage import directory, version
 from reasoning_bank.storage.connections import Durability, reading_engine, watching_connection, writing_engine
 from reasoning_bank.storage.faults import storage_error, translated
-from reasoning_bank.storage.writer import Writer
+from reasoning_bank.storage.readers import ReaderStatistics, ReadPool
+from reasoning_bank.storage.statements import Observe, SlowStatement, StatementWatch
+from reasoning_bank.storage.writer import Writer, WriterStatistics
 
 T = TypeVar("T")
 
 # What is queued at the exit is a few milliseconds of work; a disk that hangs must not hold the process for ever.
 _LONGEST_GOODBYE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseStatistics:
+    """What a database did in this process since it was opened; `slow` statements took longer than is allowed."""
+
+    readers: ReaderStatistics
+    writer: WriterStatistics
+    slow: int
 
 
 class Database:
@@ -38,22 +49,34 @@ class Database:
         durability: "full" keeps every acknowledged write through a power cut, "process" through kill -9 only.
         busy_timeout_s: how long to wait for another process's transaction.
         readers: connections kept for reading; more are opened when more threads read at once.
-        now: the clock, for the name of a backup.
+        group: most writes that share one commit.
+        linger_s: how long a write that nobody waits for may wait for others to share its commit.
+        slow_s: statements that take longer are logged with their plan, without their values.
+        observe: is told what "sql.read", "sql.write" (until it is durable), "sql.commit" and "sql.statement" took.
+        now: the clock, for the name of a backup and the log of slow statements.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- plain keywords instead of Settings
         self,
         path: Path,
         *,
         durability: Durability = "full",
         busy_timeout_s: float = 10.0,
         readers: int = 3,
+        group: int = 500,
+        linger_s: float = 0.0,
+        slow_s: float = 0.1,
+        observe: Observe | None = None,
         now: Callable[[], datetime],
     ) -> None:
         self.path = path
         self.durability: Durability = durability
         self._busy_timeout_s = busy_timeout_s
         self._readers = readers
+        self._group = group
+        self._linger_s = linger_s
+        self._observe: Observe = observe or _nobody
+        self._watch = StatementWatch(slow_s=slow_s, observe=observe, now=now)
         self._now = now
         self._open: _Open | None = None
         self._opening = threading.Lock()
@@ -89,15 +112,19 @@ class Database:
             opened.pool.close()
             opened.watch.close()
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], *, may_linger: bool = False) -> T:
         """What `work` returned, after its transaction is durable; a cancelled caller does not stop it.
+
+        Args:
+            work: a function of the writing connection.
+            may_linger: nobody waits for it: it may wait `linger_s` for other writes to share its commit.
 
         Raises:
             StorageError: when it was not written. (A failed commit can still turn out to be durable: repeat
                 with the same idempotency key.)
             BusyError: when too many writes are waiting.
         """
-        done = self._ready().writer.submit(work)
+        done = self._ready().writer.submit(work, may_linger=may_linger)
         return await asyncio.shield(asyncio.wrap_future(done))
 
     def write_now(self, work: Callable[[Connection], T]) -> T:
@@ -110,12 +137,24 @@ class Database:
         Raises:
             StorageError: when the file could not be read.
         """
-        return await anyio.to_thread.run_sync(self.read_now, work, limiter=self._ready().limiter)
+        started = time.perf_counter()
+        opened = self._ready()
+        if opened.limiter.available_tokens < 1:
+            opened.pool.note_wait()
+        return await anyio.to_thread.run_sync(self._read, work, started, limiter=opened.limiter)
 
     def read_now(self, work: Callable[[Connection], T]) -> T:
         """`read` for a thread that may block."""
-        with self._typed_errors(), self._ready().pool.connection() as connection, connection.begin():
-            return work(connection)
+        return self._read(work, time.perf_counter())
+
+    def statistics(self) -> DatabaseStatistics:
+        """What was done in this process since the database was opened."""
+        opened = self._ready()
+        return DatabaseStatistics(opened.pool.statistics(), opened.writer.statistics(), self._watch.slow)
+
+    def slow_statements(self) -> tuple[SlowStatement, ...]:
+        """The latest statements that took longer than is allowed, the slowest first."""
+        return self._watch.slowest()
 
     def data_version(self) -> int:
         """A number that differs after any commit by any connection of any process; microseconds, any thread.
@@ -129,6 +168,16 @@ class Database:
     async def current_version(self) -> int:
         """`data_version`, for a coroutine."""
         return await anyio.to_thread.run_sync(self.data_version, limiter=self._ready().limiter)
+
+    def _read(self, work: Callable[[Connection], T], started: float) -> T:
+        failed = True
+        try:
+            with self._typed_errors(), self._ready().pool.connection() as connection, connection.begin():
+                result = work(connection)
+            failed = False
+            return result
+        finally:
+            self._observe("sql.read", time.perf_counter() - started, failed)
 
     def _ready(self) -> "_Open":
         opened = self._open
@@ -146,8 +195,26 @@ class Database:
             return self._open
 
     def _opened(self) -> "_Open":
+        path, timeout_s, watch = self.path, self._busy_timeout_s, self._watch
         with self._typed_errors():
-            return _Open(self.path, self.durability, self._busy_timeout_s, self._readers)
+            file = directory.identity(path)
+            opened = _Open(
+                process=os.getpid(),
+                watching=threading.Lock(),
+                watch=watching_connection(path, busy_timeout_s=timeout_s),
+                pool=ReadPool(reading_engine(path, busy_timeout_s=timeout_s, watch=watch), self._readers),
+                limiter=anyio.CapacityLimiter(self._readers),
+                writer=Writer(
+                    writing_engine(path, durability=self.durability, busy_timeout_s=timeout_s, watch=watch),
+                    translate=lambda error: translated(error, path),
+                    check=lambda: directory.refuse_replaced(path, file),
+                    group=self._group,
+                    linger_s=self._linger_s,
+                    observe=self._observe,
+                ),
+            )
+            opened.writer.start()
+            return opened
 
     @contextlib.contextmanager
     def _typed_errors(self) -> Generator[None]:
@@ -159,60 +226,20 @@ class Database:
             raise typed from error
 
 
+@dataclass(frozen=True, slots=True)
 class _Open:
     """What an open bank holds in one process."""
 
-    def __init__(self, path: Path, durability: Durability, busy_timeout_s: float, readers: int) -> None:
-        self.process = os.getpid()
-        self._file = directory.identity(path)
-        self.watching = threading.Lock()
-        self.watch = watching_connection(path, busy_timeout_s=busy_timeout_s)
-        self.pool = _ReadPool(reading_engine(path, busy_timeout_s=busy_timeout_s), readers)
-        self.limiter = anyio.CapacityLimiter(readers)
-        self.writer = Writer(
-            writing_engine(path, durability=durability, busy_timeout_s=busy_timeout_s),
-            translate=lambda error: translated(error, path),
-            check=lambda: directory.refuse_replaced(path, self._file),
-        )
-        self.writer.start()
+    process: int
+    watching: threading.Lock
+    watch: sqlite3.Connection
+    pool: ReadPool
+    limiter: anyio.CapacityLimiter
+    writer: Writer
 
 
 _inherited: list[_Open] = []
 
 
-class _ReadPool:
-    """Idle reading connections; a thread that finds none opens one, and those above `kept` are closed after use."""
-
-    def __init__(self, engine: Engine, kept: int) -> None:
-        self._engine = engine
-        self._idle: queue.LifoQueue[Connection] = queue.LifoQueue(kept)
-        self._closed = False
-
-    @contextlib.contextmanager
-    def connection(self) -> Generator[Connection]:
-        try:
-            connection = self._idle.get_nowait()
-        except queue.Empty:
-            connection = self._engine.connect()
-        try:
-            yield connection
-        except (sqlite3.Error, DBAPIError):
-            connection.close()  # a fresh one may do better than one that met a fault
-            raise
-        finally:
-            self._give_back(connection)
-
-    def close(self) -> None:
-        self._closed = True
-        while not self._idle.empty():
-            with contextlib.suppress(queue.Empty):
-                self._idle.get_nowait().close()
-
-    def _give_back(self, connection: Connection) -> None:
-        try:
-            if connection.closed or self._closed:
-                connection.close()
-            else:
-                self._idle.put_nowait(connection)
-        except queue.Full:
-            connection.close()
+def _nobody(_name: str, _seconds: float, _failed: bool) -> None:
+    """Who observes where nobody does."""
