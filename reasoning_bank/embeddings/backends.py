@@ -32,6 +32,7 @@ class EmbedderChoice:
         api_key: key of that API; never shown.
         allow_download: whether `sentence_transformers` may fetch a model.
         clean: what every text passes that `openai` sends away.
+        trust_env: whether `openai` goes through the proxies that the environment names.
     """
 
     backend: Backend = "onnx"
@@ -43,6 +44,7 @@ class EmbedderChoice:
     api_key: str | None = field(default=None, repr=False)
     allow_download: bool = True
     clean: Callable[[str], str] = field(default=str, compare=False)
+    trust_env: bool = False
 
 
 def open_embedder(choice: EmbedderChoice, assets: Assets) -> Embedder:
@@ -65,7 +67,13 @@ def open_embedder(choice: EmbedderChoice, assets: Assets) -> Embedder:
             from reasoning_bank.embeddings.openai import OpenAIEmbedder  # noqa: PLC0415
 
             url = checked_url(choice.base_url, key=choice.api_key, settings="embeddings")
-            return OpenAIEmbedder(choice.model, base_url=url, api_key=choice.api_key, clean=choice.clean)
+            return OpenAIEmbedder(
+                choice.model,
+                base_url=url,
+                api_key=choice.api_key,
+                clean=choice.clean,
+                trust_env=choice.trust_env,
+            )
         case "sentence_transformers":
             from reasoning_bank.embeddings.sentence_transformers import SentenceTransformersEmbedder  # noqa: PLC0415
 

@@ -47,9 +47,10 @@ class OpenAIEmbedder:
         max_tokens: what the model reads of a text; more is cut before it is sent.
         timeout_s: longest wait for the server to accept, and between two pieces of its answer.
         clean: what every text passes before it is sent.
+        trust_env: go through the proxies that the environment names.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- plain keywords instead of Settings
         self,
         model: str,
         *,
@@ -59,6 +60,7 @@ class OpenAIEmbedder:
         max_tokens: int = _NORMAL_MAX_TOKENS,
         timeout_s: float = 30.0,
         clean: Callable[[str], str] = str,
+        trust_env: bool = False,
     ) -> None:
         self.limits = BatchLimits(texts=256, tokens=100_000, alone_above_tokens=100_000)
         self._model = model
@@ -69,6 +71,7 @@ class OpenAIEmbedder:
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             timeout=timeout_s,
             limits=httpx2.Limits(max_connections=_CONNECTIONS),
+            trust_env=trust_env,
         )
         self._api_key = api_key
         self._clean = clean

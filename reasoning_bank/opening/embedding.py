@@ -32,6 +32,7 @@ def embedder_choice(settings: Settings, clean: Callable[[str], str]) -> Embedder
         api_key=chosen.api_key.get_secret_value() if chosen.api_key else None,
         allow_download=settings.assets.allow_download,
         clean=clean,
+        trust_env=chosen.trust_env,
     )
 
 

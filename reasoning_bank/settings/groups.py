@@ -51,6 +51,7 @@ class EmbeddingSettings(Group):
     api_key: SecretStr | None = Field(
         default=None, description="Key for that API; never written to a log, an answer or a report."
     )
+    trust_env: bool = Field(default=False, description="Use the proxies that the environment names, for that API.")
     query_wait_ms: int = Field(
         default=300,
         ge=0,

@@ -70,6 +70,14 @@ def test_server_that_is_not_there_makes_the_model_unavailable() -> None:
         _ = embedder.identity
 
 
+def test_proxies_of_the_environment_are_used_only_when_asked(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert loaded(api).identity.dim == 12
+    with pytest.raises(ModelUnavailableError, match="no answer from the embedding server"):
+        loaded(api, trust_env=True)
+
+
 Answer = dict[str, Any]
 Spoil = Callable[[Answer], object]
 SPOILS: dict[str, Spoil] = {
