@@ -4,14 +4,13 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, TypeVar
 
 from reasoning_bank.monitoring.histogram import Histogram
-from reasoning_bank.monitoring.observing import observed
+from reasoning_bank.monitoring.observing import Timed
 from reasoning_bank.monitoring.snapshot import Snapshot
 from reasoning_bank.monitoring.views import statistics
 from reasoning_bank.monitoring.windows import QUARTER_S, Counted, Durations
@@ -71,9 +70,9 @@ class PerformanceMonitor:
 
     # Recording
 
-    def measure(self, operation: str) -> AbstractContextManager[None]:
+    def measure(self, operation: str) -> Timed:
         """Time the block as one call of `operation`; an exception counts as its error and passes on."""
-        return observed(self.observe, operation, timer=self._timer)
+        return Timed(self.observe, operation, timer=self._timer)
 
     def observe(self, operation: str, seconds: float, failed: bool = False) -> None:
         """Count one call of `operation` that took `seconds`; this is the `Observe` that rooms are given."""
