@@ -186,7 +186,7 @@ def test_every_snippet_is_listed_with_its_place() -> None:
 
 def test_architecture_is_short_and_names_every_room() -> None:
     text = read("ARCHITECTURE.md")
-    assert len(text.splitlines()) <= 200
+    assert len(text.splitlines()) <= 240
     package = REPOSITORY / "reasoning_bank"
     rooms = [path.name + "/" for path in package.iterdir() if (path / "__init__.py").is_file()]
     rooms += [path.name for path in package.glob("*.py") if not path.name.startswith("__")]
