@@ -5,7 +5,6 @@ import contextlib
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,11 +16,12 @@ import anyio
 import anyio.to_thread
 from sqlalchemy import Connection
 
+from reasoning_bank.monitoring.observing import Observe, Timed, unobserved
 from reasoning_bank.storage import directory, version
 from reasoning_bank.storage.connections import Durability, reading_engine, watching_connection, writing_engine
 from reasoning_bank.storage.faults import storage_error, translated
 from reasoning_bank.storage.readers import ReaderStatistics, ReadPool
-from reasoning_bank.storage.statements import Observe, SlowStatement, StatementWatch
+from reasoning_bank.storage.statements import SlowStatement, StatementWatch
 from reasoning_bank.storage.writer import Writer, WriterStatistics
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class Database:
         self._readers = readers
         self._group = group
         self._linger_s = linger_s
-        self._observe: Observe = observe or _nobody
+        self._observe = observe or unobserved
         self._watch = StatementWatch(slow_s=slow_s, observe=observe, now=now)
         self._now = now
         self._open: _Open | None = None
@@ -137,15 +137,16 @@ class Database:
         Raises:
             StorageError: when the file could not be read.
         """
-        started = time.perf_counter()
         opened = self._ready()
         if opened.limiter.available_tokens < 1:
             opened.pool.note_wait()
-        return await anyio.to_thread.run_sync(self._read, work, started, limiter=opened.limiter)
+        with Timed(self._observe, "sql.read"):
+            return await anyio.to_thread.run_sync(self._read, work, limiter=opened.limiter)
 
     def read_now(self, work: Callable[[Connection], T]) -> T:
         """`read` for a thread that may block."""
-        return self._read(work, time.perf_counter())
+        with Timed(self._observe, "sql.read"):
+            return self._read(work)
 
     def statistics(self) -> DatabaseStatistics:
         """What was done in this process since the database was opened."""
@@ -169,15 +170,9 @@ class Database:
         """`data_version`, for a coroutine."""
         return await anyio.to_thread.run_sync(self.data_version, limiter=self._ready().limiter)
 
-    def _read(self, work: Callable[[Connection], T], started: float) -> T:
-        failed = True
-        try:
-            with self._typed_errors(), self._ready().pool.connection() as connection, connection.begin():
-                result = work(connection)
-            failed = False
-            return result
-        finally:
-            self._observe("sql.read", time.perf_counter() - started, failed)
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with self._typed_errors(), self._ready().pool.connection() as connection, connection.begin():
+            return work(connection)
 
     def _ready(self) -> "_Open":
         opened = self._open
@@ -239,7 +234,3 @@ class _Open:
 
 
 _inherited: list[_Open] = []
-
-
-def _nobody(_name: str, _seconds: float, _failed: bool) -> None:
-    """Who observes where nobody does."""

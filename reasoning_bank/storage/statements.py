@@ -9,14 +9,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self
 
+from reasoning_bank.monitoring.observing import Observe
 from reasoning_bank.monitoring.statements import Statement, listeners
 
 logger = logging.getLogger(__name__)
-
-Observe: TypeAlias = Callable[[str, float, bool], object]
-"""Is told the name of an operation, the seconds it took and whether it failed; called in any thread."""
 
 SLOW_KEPT: Final = 20
 _LOG_PAUSE_S = 60.0

@@ -14,8 +14,8 @@ from typing import Any, TypeVar, cast
 from sqlalchemy import Connection, Engine
 
 from reasoning_bank.errors import BusyError, StorageError
+from reasoning_bank.monitoring.observing import Observe
 from reasoning_bank.storage.faults import storage_error
-from reasoning_bank.storage.statements import Observe
 
 T = TypeVar("T")
 
