@@ -32,6 +32,7 @@ CROSSINGS = {
     "llm/providers.py",
     "mcp/connection.py",
     "mcp/opening.py",
+    "monitoring/sampling.py",
     "opening/language.py",
     "opening/rooms.py",
     "storage/database.py",

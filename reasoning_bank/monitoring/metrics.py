@@ -71,7 +71,7 @@ class PerformanceMonitor:
     # Recording
 
     def measure(self, operation: str) -> Timed:
-        """Time the block as one call of `operation`; an exception counts as its error and passes on."""
+        """Time the block as one call of `operation`; an error counts as one and passes on."""
         return Timed(self.observe, operation, timer=self._timer)
 
     def observe(self, operation: str, seconds: float, failed: bool = False) -> None:

@@ -14,9 +14,9 @@ def unobserved(_operation: str, _seconds: float, _failed: bool, /) -> None:
 
 
 class Timed:
-    """Times its `with` block as one call of an operation; an exception counts as its failure and passes on.
+    """Times its `with` block as one call of an operation; an error counts as its failure and passes on.
 
-    A class, because a generator would take longer than the observation itself.
+    Who is cancelled has not failed. A class, because a generator would take longer than the observation itself.
     """
 
     __slots__ = ("_observe", "_operation", "_start", "_timer")
@@ -33,4 +33,4 @@ class Timed:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._observe(self._operation, self._timer() - self._start, kind is not None)
+        self._observe(self._operation, self._timer() - self._start, kind is not None and issubclass(kind, Exception))
