@@ -23,6 +23,7 @@ PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="ut
 CROSSINGS = {
     "bank.py",
     "cache/file.py",
+    "cache/redis_server.py",
     "compression/threaded.py",
     "concurrency/parallel.py",
     "diagnosis.py",
@@ -94,7 +95,7 @@ def imports(path: Path) -> set[str]:
 
 def declared() -> set[str]:
     listed: list[str] = [*PYPROJECT["project"]["dependencies"]]
-    for extra in ("sentence-transformers", "llmlingua"):
+    for extra in ("sentence-transformers", "llmlingua", "redis"):
         listed += PYPROJECT["project"]["optional-dependencies"][extra]
     return {re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower() for requirement in listed}
 
@@ -231,4 +232,4 @@ def modules_loaded_by(code: str) -> set[str]:
     ids=["package", "command line", "--help", "serve --help", "server"],
 )
 def test_nothing_heavy_is_loaded_before_it_is_needed(code: str) -> None:
-    assert modules_loaded_by(code) & {*HEAVY, "sqlalchemy", "alembic", "tiktoken", "tokenizers"} == set()
+    assert modules_loaded_by(code) & {*HEAVY, "redis", "sqlalchemy", "alembic", "tiktoken", "tokenizers"} == set()

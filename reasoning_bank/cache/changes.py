@@ -1,0 +1,81 @@
+"""What was taken back from a shared store: how others learn of it, and what is still owed to it."""
+
+import zlib
+from collections.abc import Iterator, MutableSequence
+from typing import Final, NamedTuple, TypeAlias
+
+SLOTS: Final = 4_096
+_MOST_OWED: Final = 1_000
+
+Version: TypeAlias = tuple[int, int, int]
+"""How often anything, a namespace and a key were changed, as far as this place can tell."""
+
+
+class Target(NamedTuple):
+    """What a change concerns: one entry, a namespace (no key), or everything (neither)."""
+
+    namespace: str | None = None
+    key: str | None = None
+
+    @property
+    def slot(self) -> int:
+        """Its counter, the same in every process; others may share it, which costs them a look into the store."""
+        if self.namespace is None:
+            return 0
+        name = self.namespace if self.key is None else f"{self.namespace}\0{self.key}"
+        return 1 + zlib.crc32(name.encode("utf-8", "surrogatepass")) % (SLOTS - 1)
+
+
+class Versions:
+    """Counters of changes: what was read at a version may be served while the version is the same.
+
+    A counter is odd while its change is under way: nothing it concerns is to be trusted then, nor after a process that
+    was killed there, until the next change of the same counter. Counters only grow.
+
+    Args:
+        counters: `SLOTS` even numbers; memory that several processes share, or of this process alone.
+    """
+
+    def __init__(self, counters: MutableSequence[int]) -> None:
+        self._counters = counters
+
+    def of(self, namespace: str, key: str) -> Version | None:
+        """Return the version of an entry, or None while it is being changed."""
+        slots = (0, Target(namespace).slot, Target(namespace, key).slot)
+        version = (self._counters[slots[0]], self._counters[slots[1]], self._counters[slots[2]])
+        return None if any(count & 1 for count in version) else version
+
+    def changing(self, target: Target) -> None:
+        """Say that a change begins."""
+        self._counters[target.slot] |= 1
+
+    def changed(self, slot: int) -> None:
+        """Say that a change is there for all to see, or will never be; also without `changing` before."""
+        self._counters[slot] = (self._counters[slot] | 1) + 1
+
+
+class Owed:
+    """Changes that did not get through: they come before anything else that is asked of the store.
+
+    Otherwise what a caller took back while the store was away would be there again when it is back.
+    """
+
+    def __init__(self) -> None:
+        self._targets: dict[Target, None] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._targets)
+
+    def __iter__(self) -> Iterator[Target]:
+        return iter(tuple(self._targets))
+
+    def add(self, target: Target) -> None:
+        """Remember a change; many become one of everything."""
+        self._targets[target] = None
+        if len(self._targets) > _MOST_OWED:
+            self._targets = {Target(): None}
+
+    def paid(self, targets: tuple[Target, ...]) -> None:
+        """Forget the changes that got through."""
+        for target in targets:
+            self._targets.pop(target, None)
