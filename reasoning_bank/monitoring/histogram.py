@@ -58,6 +58,17 @@ class Histogram:
         self.largest_s = max(self.largest_s, other.largest_s)
         return self
 
+    def without(self, earlier: "Histogram") -> "Histogram":
+        """What was counted since an earlier state of this one; smallest and largest stay those of both."""
+        since = type(self)()
+        counts = {bucket: count - earlier._buckets.get(bucket, 0) for bucket, count in self._buckets.items()}
+        since._buckets = {bucket: count for bucket, count in counts.items() if count > 0}
+        since.count = self.count - earlier.count
+        since.errors = self.errors - earlier.errors
+        since.total_s = self.total_s - earlier.total_s
+        since.smallest_s, since.largest_s = self.smallest_s, self.largest_s
+        return since
+
     def quantiles(self, shares: Sequence[float]) -> list[float]:
         """The durations in seconds that each share (0..1) of the observations did not exceed; 0 when empty."""
         if not self.count:

@@ -1,0 +1,73 @@
+"""Figures per quarter of an hour: what several processes measured, added together."""
+
+import zlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.dialects.sqlite import insert
+
+from reasoning_bank.monitoring.histogram import Histogram
+from reasoning_bank.monitoring.rollups import Rollup, Rollups
+from reasoning_bank.storage.schema import metric_rollups
+
+_FIGURES: Final = ("kind", "count", "errors", "total", "smallest", "largest", "last", "sketch")
+
+
+def add(connection: Connection, rollups: Rollups) -> None:
+    """Add what was measured to what is there."""
+    if not rollups:
+        return
+    starts = {start for start, _ in rollups}
+    there = between(connection, since=min(starts), until=max(starts) + 1)
+    rows = [
+        {"start": start, "name": name, **_row(there[start, name].plus(each) if (start, name) in there else each)}
+        for (start, name), each in rollups.items()
+    ]
+    statement = insert(metric_rollups)
+    new = {name: statement.excluded[name] for name in _FIGURES}
+    connection.execute(statement.on_conflict_do_update(index_elements=["start", "name"], set_=new), rows)
+
+
+def between(connection: Connection, *, since: float, until: float) -> dict[tuple[int, str], Rollup]:
+    """What was measured in the quarters that began in a time (seconds since the epoch, without its end)."""
+    inside = (metric_rollups.c.start >= since) & (metric_rollups.c.start < until)
+    rows = connection.execute(select(metric_rollups).where(inside)).mappings()
+    return {(row["start"], row["name"]): _rollup(row) for row in rows}
+
+
+def first_start(connection: Connection) -> int | None:
+    """The begin of the oldest quarter that is kept, in seconds since the epoch; None without any."""
+    return connection.execute(select(func.min(metric_rollups.c.start))).scalar()
+
+
+def forget(connection: Connection, *, before: datetime | None = None) -> int:
+    """Drop the quarters before a moment, or all; how many rows went."""
+    gone = delete(metric_rollups)
+    if before is not None:
+        gone = gone.where(metric_rollups.c.start < before.timestamp())
+    return connection.execute(gone).rowcount
+
+
+def _row(rollup: Rollup) -> dict[str, Any]:
+    empty = not rollup.count
+    return {
+        "kind": rollup.kind,
+        "count": rollup.count,
+        "errors": rollup.errors,
+        "total": rollup.total,
+        "smallest": 0.0 if empty else rollup.smallest,
+        "largest": 0.0 if empty else rollup.largest,
+        "last": rollup.last,
+        # Mostly zeros: a tenth of it is left.
+        "sketch": zlib.compress(rollup.durations.to_bytes()) if rollup.durations else None,
+    }
+
+
+def _rollup(row: Mapping[Any, Any]) -> Rollup:
+    sketch: bytes | None = row["sketch"]
+    durations = Histogram.from_bytes(zlib.decompress(sketch)) if sketch else None
+    if not row["count"]:
+        return Rollup(row["kind"], total=row["total"])
+    return Rollup(**{name: row[name] for name in _FIGURES if name != "sketch"}, durations=durations)
