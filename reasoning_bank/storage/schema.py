@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    TextClause,
     UniqueConstraint,
     text,
 )
@@ -34,6 +35,12 @@ metadata = MetaData(
     }
 )
 
+
+def _index_where(condition: str, name: str, *columns: str | TextClause) -> Index:
+    """An index of those rows only that a condition holds for."""
+    return Index(name, *columns, sqlite_where=text(condition), postgresql_where=text(condition))
+
+
 alembic_version = Table("alembic_version", metadata, Column("version_num", Text, primary_key=True))
 
 facts = Table(
@@ -51,6 +58,9 @@ workspaces = Table(
     Column("generation", Integer, nullable=False, server_default=text("0")),
     Column("created_at", Integer, nullable=False),
 )
+
+BEGINNING = "substr(lower(trim(task)), 1, 64)"
+"""What equal tasks have in common, whatever their capitals and blanks: as much of it as an index should hold."""
 
 traces = Table(
     "traces",
@@ -74,6 +84,10 @@ traces = Table(
     Column("source_client", Text),
     Column("source_token", Text),
     UniqueConstraint("workspace", "id"),
+    # Holds a workspace's rows in the order of storing, so that pages need no sort.
+    Index("ix_traces_workspace", "workspace"),
+    # Finds the same task again without keeping it twice.
+    Index("ix_traces_beginning", "workspace", text(BEGINNING)),
 )
 
 _FILTERED = ("occurred_at", "outcome", "domain", "valid_from", "valid_to")
@@ -125,20 +139,7 @@ memories = Table(
     # All that the filters of a query look at: 100,000 memories are filtered without touching their rows.
     Index("ix_memories_scope", "workspace", "deleted_at", "superseded_by", *_FILTERED, "id"),
     Index("ix_memories_workspace_content_hash", "workspace", "content_hash"),
-    Index(
-        "ix_memories_workspace_external_id",
-        "workspace",
-        "external_id",
-        sqlite_where=text("external_id IS NOT NULL"),
-        postgresql_where=text("external_id IS NOT NULL"),
-    ),
-    Index(
-        "ix_memories_workspace_superseded_by",
-        "workspace",
-        "superseded_by",
-        sqlite_where=text("superseded_by IS NOT NULL"),
-        postgresql_where=text("superseded_by IS NOT NULL"),
-    ),
+    _index_where("superseded_by IS NOT NULL", "ix_memories_workspace_superseded_by", "workspace", "superseded_by"),
 )
 
 memory_tags = Table(
@@ -244,6 +245,10 @@ outbox = Table(
     Column("last_error", Text),
     Column("payload", Text, nullable=False),
     Column("priority", Integer, nullable=False, server_default=text("0")),
+    # In the order in which work is taken: the first rows are found at once, however many wait.
+    _index_where("dead_at IS NULL", "ix_outbox_due", "kind", text("priority DESC"), "seq"),
+    _index_where("lease_owner IS NOT NULL", "ix_outbox_leased", "lease_until"),
+    _index_where("dead_at IS NOT NULL", "ix_outbox_dead", "dead_at"),
     sqlite_autoincrement=True,
 )
 
@@ -280,7 +285,6 @@ servings = Table(
     Column("task_hash", Text, primary_key=True),
     Column("served_at", Integer, nullable=False),
     Index("ix_servings_served_at", "served_at"),
-    Index("ix_servings_workspace_task_hash", "workspace", "task_hash"),
     sqlite_with_rowid=False,
 )
 

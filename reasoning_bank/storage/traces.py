@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
+from sqlalchemy import Connection, Integer, Row, Text, and_, bindparam, func, select, text, update
 from sqlalchemy import insert as insert_into
 from sqlalchemy.dialects.sqlite import insert as insert_unless
 
 from reasoning_bank.records import JUDGED_FROM, JsonValue, NewTrace, Outcome, Source, Trace
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.memory_rows import dumped, loaded, loaded_mapping, loaded_time, loaded_words
-from reasoning_bank.storage.schema import idempotency_keys, judgements, traces
+from reasoning_bank.storage.schema import BEGINNING, idempotency_keys, judgements, traces
 from reasoning_bank.storage.timestamps import from_micros, to_micros
 
 
@@ -99,12 +99,8 @@ def existing_ids(connection: Connection, workspace: str, ids: Iterable[str]) -> 
 
 def same_task(connection: Connection, workspace: str, trace: Trace, *, limit: int) -> list[Trace]:
     """The latest other traces of the same task, but for upper case and blanks around it."""
-    statement = select(traces.c.id).where(
-        traces.c.workspace == workspace,
-        func.lower(func.trim(traces.c.task)) == func.lower(func.trim(trace.report.task)),
-        traces.c.id != trace.id,
-    )
-    ids = list(connection.scalars(statement.order_by(traces.c.seq.desc()).limit(limit)))
+    mine = {"workspace": workspace, "task": trace.report.task, "id": trace.id, "limit": limit}
+    ids = list(connection.scalars(_SAME_TASK, mine))
     return list(by_ids(connection, workspace, ids).values())
 
 
@@ -210,6 +206,18 @@ _ITS_KEY = and_(
 )
 _PUT_ANSWER = update(idempotency_keys).where(_ITS_KEY).values(answer=bindparam("answer"))
 _PUT_ANSWER_OF_ANOTHER_CALL = _PUT_ANSWER.values(body_hash=bindparam("body_hash"))
+_SAME_TASK = (
+    select(traces.c.id)
+    .where(
+        traces.c.workspace == bindparam("workspace"),
+        # As the index has it; the rest of a long task is compared then.
+        text(f"{BEGINNING} = {BEGINNING.replace('task', ':task')}"),
+        func.lower(func.trim(traces.c.task)) == func.lower(func.trim(bindparam("task", type_=Text))),
+        traces.c.id != bindparam("id"),
+    )
+    .order_by(traces.c.seq.desc())
+    .limit(bindparam("limit", type_=Integer))
+)
 _TOLD = (traces.c.id, traces.c.task, traces.c.outcome, traces.c.domain, traces.c.created_at)
 _ENDINGS = select(*_TOLD, judgements.c.outcome.label("judged")).outerjoin(
     judgements,

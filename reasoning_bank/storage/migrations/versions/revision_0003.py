@@ -1,4 +1,4 @@
-"""Figures per quarter of an hour, settings on trial, and what background work goes first."""
+"""Figures per quarter of an hour, settings on trial, what background work goes first, and the indexes that are used."""
 
 from alembic import op
 
@@ -7,6 +7,20 @@ down_revision = "0002"
 
 _STATEMENTS = """
 ALTER TABLE outbox ADD COLUMN priority INTEGER DEFAULT 0 NOT NULL
+;
+CREATE INDEX ix_outbox_due ON outbox (kind, priority DESC, seq) WHERE dead_at IS NULL
+;
+CREATE INDEX ix_outbox_leased ON outbox (lease_until) WHERE lease_owner IS NOT NULL
+;
+CREATE INDEX ix_outbox_dead ON outbox (dead_at) WHERE dead_at IS NOT NULL
+;
+CREATE INDEX ix_traces_workspace ON traces (workspace)
+;
+CREATE INDEX ix_traces_beginning ON traces (workspace, substr(lower(trim(task)), 1, 64))
+;
+DROP INDEX ix_memories_workspace_external_id
+;
+DROP INDEX ix_servings_workspace_task_hash
 ;
 CREATE TABLE metric_rollups (
     start INTEGER NOT NULL,
@@ -41,6 +55,6 @@ CREATE TABLE tuning (
 
 
 def upgrade() -> None:
-    """Adds a column with a default, and tables: no row is rewritten, however large the bank."""
+    """Adds a column with a default, indexes and tables: no row is rewritten, however large the bank."""
     for statement in _STATEMENTS.split(";"):
         op.execute(statement)
