@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
-import anyio
 import anyio.to_thread
 
 from reasoning_bank.cache.changes import SLOTS, Versions
@@ -93,9 +92,8 @@ class RedisServer:
 
     async def ready(self, timeout_s: float) -> bool:
         """Whether the server answers, or does within so many seconds."""
-        with anyio.move_on_after(timeout_s):
-            while not await self._reached():
-                await asyncio.sleep(_PROBE_S[0])
+        if not await self._reached() and self._reaching is not None:
+            await asyncio.wait((self._reaching,), timeout=timeout_s)
         return self._up
 
     async def call(self, work: "Callable[[Redis], Awaitable[T]]") -> T | None:
