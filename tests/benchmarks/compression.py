@@ -32,14 +32,13 @@ from reasoning_bank.compression.compressor import PromptCompressor
 from reasoning_bank.compression.relevance import Encode
 from reasoning_bank.embeddings.embedder import Kind, Vectors
 from reasoning_bank.embeddings.onnx import OnnxEmbedder
+from reasoning_bank.evaluation.bench.prompting import CLAIMS, packaged_prompt
 from reasoning_bank.evaluation.compressing import RATIOS, Compressed, Item, baselines, judge, read_items, units
 from reasoning_bank.evaluation.metrics import means
 from reasoning_bank.text.tokens import TokenCounter, counter
 from tests.benchmarks.machine import RESULTS, evaluation_data, machine
 
 SETS = ("hotpot", "locomo", "evidence_inference")
-PROMPTS = Path(__file__).with_name("prompts")
-CLAIMS = {"simple": 0.16, "memories": 0.30, "complex": 0.35}
 SIZES = {1_000: 40, 8_000: 20, 100_000: 5}
 """Tokens of a prompt -> how many are compressed."""
 LARGE = 10_000_000
@@ -124,7 +123,7 @@ def claims() -> dict[str, Any]:
     compressor = PromptCompressor(10**9, 1.0, tokenizer=_counter("o200k_base"))
     report: dict[str, Any] = {}
     for name, claim in CLAIMS.items():
-        prompt = (PROMPTS / f"{name}.md").read_text(encoding="utf-8")
+        prompt = packaged_prompt(name)
         lean, cut = compressor.compress(prompt), compressor.compress(prompt, ratio=1 - claim)
         report[name] = {
             "tokens": lean.tokens_before,

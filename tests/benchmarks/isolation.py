@@ -21,12 +21,12 @@ from typing import Any
 
 from reasoning_bank.embeddings.embedder import Embedder
 from reasoning_bank.embeddings.hashing import HashingEmbedder
+from reasoning_bank.evaluation.bench.lessons import lesson
 from reasoning_bank.records import MemoryItem, Outcome, Preset, Query, Retrieval
 from reasoning_bank.retrieval.options import RetrievalOptions
 from reasoning_bank.retrieval.retriever import Retriever
 from reasoning_bank.storage import feedback, memories
 from reasoning_bank.storage.database import Database
-from tests.benchmarks.lessons import lesson
 from tests.benchmarks.machine import RESULTS, machine
 from tests.retrieval.bank import START, SmallBank
 

@@ -20,9 +20,10 @@ import psutil
 from mcp import Client, StdioServerParameters
 
 from reasoning_bank import NewTrace, Query, ReasoningBank, load_settings
+from reasoning_bank.evaluation.bench.filling import WORKSPACE
+from reasoning_bank.evaluation.bench.lessons import lesson, questions
 from reasoning_bank.records import MemoryItem
-from tests.benchmarks.filling import WORKSPACE, fill
-from tests.benchmarks.lessons import lesson, questions
+from tests.benchmarks.filling import fill
 from tests.benchmarks.machine import RESULTS, machine
 from tests.benchmarks.timing import at_once, one_by_one, quantiles
 

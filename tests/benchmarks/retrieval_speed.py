@@ -8,7 +8,6 @@ bank and of a bare search (one product of matrix and vector, one FTS5 query), so
 
 import argparse
 import json
-import sqlite3
 import tempfile
 import time
 from collections import defaultdict
@@ -23,48 +22,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoning_bank import Query, ReasoningBank, load_settings
-from reasoning_bank.retrieval.composition import composed
+from reasoning_bank.evaluation.bench.bare import Bare, stored_vectors
+from reasoning_bank.evaluation.bench.filling import WORKSPACE
+from reasoning_bank.evaluation.bench.lessons import questions
 from reasoning_bank.retrieval.meaning import QueryModel, query_model, query_vector
-from reasoning_bank.storage import embeddings, memories
-from reasoning_bank.text.analyser import STOP_WORDS
-from reasoning_bank.text.fields import indexed_text
-from tests.benchmarks.filling import WORKSPACE, fill, item
-from tests.benchmarks.lessons import questions
+from reasoning_bank.storage import memories
+from tests.benchmarks.filling import fill
 from tests.benchmarks.machine import RESULTS, machine
 from tests.benchmarks.timing import quantiles
 
 K = 5
 LOG_LINES = 60
 """Lines of log below a question that make it a long task, about 4 KiB."""
-
-
-class Bare:
-    """The least a hybrid search must do: one exact product over all vectors, and one FTS5 query."""
-
-    def __init__(self, path: Path, size: int, vectors: NDArray[np.float32]) -> None:
-        self._vectors = vectors
-        self._words = sqlite3.connect(path, check_same_thread=False)
-        self._words.execute("CREATE VIRTUAL TABLE words USING fts5(said)")
-        texts = ((indexed_text(item(number)),) for number in range(size))
-        self._words.executemany("INSERT INTO words VALUES (?)", texts)
-        self._words.execute("INSERT INTO words(words) VALUES ('optimize')")
-        self._words.commit()
-
-    def search(self, question: str, vector: NDArray[np.float32]) -> dict[str, float]:
-        """Seconds of both parts, and together."""
-        started = time.perf_counter()
-        scores = self._vectors @ vector
-        np.argpartition(scores, len(scores) - K)[-K:]
-        middle = time.perf_counter()
-        terms = {word.strip("?,()").lower() for word in question.split()} - STOP_WORDS
-        match = " OR ".join(f'"{term}"' for term in terms if term)
-        self._words.execute("SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?", (match, K)).fetchall()
-        ended = time.perf_counter()
-        return {"product": middle - started, "fts": ended - middle, "whole": ended - started}
-
-    def close(self) -> None:
-        """Close the table."""
-        self._words.close()
 
 
 class Measured:
@@ -107,7 +76,8 @@ async def measure(root: Path, size: int, search: str, count: int) -> dict[str, A
         model = query_model(bank.rooms.models.serving)
         assert model is not None
         with tempfile.TemporaryDirectory() as temporary:
-            bare = Bare(Path(temporary) / "words.db", size, _vectors(bank, model))
+            vectors = stored_vectors(bank.rooms.database, model.space.model_id, model.space.dim)
+            bare = Bare(Path(temporary) / "words.db", size, vectors)
             try:
                 return await _figures(Measured(bank, model, bare, _middle(bank)), size, count)
             finally:
@@ -121,11 +91,6 @@ async def _index_status(bank: ReasoningBank) -> str:
 
 def _mode(search: str) -> str:
     return "off" if search == "exact" else "embedded"
-
-
-def _vectors(bank: ReasoningBank, model: QueryModel) -> NDArray[np.float32]:
-    parts = bank.rooms.database.read_now(lambda c: list(embeddings.load(c, WORKSPACE, model.space.model_id)))
-    return np.concatenate([np.stack(list(rows)) for _, rows in composed(parts, model.space.dim)])
 
 
 def _middle(bank: ReasoningBank) -> datetime:

@@ -1,0 +1,181 @@
+"""Searches: how fast at which size, and what an answer that is given again saves."""
+
+import gc
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate
+from typing import Final
+
+import numpy as np
+
+from reasoning_bank.embeddings.embedder import Embedder, Vectors
+from reasoning_bank.evaluation.bench.bare import Bare, stored_vectors
+from reasoning_bank.evaluation.bench.filling import WORKSPACE
+from reasoning_bank.evaluation.bench.rows import Measured, SkippedError, compared, paired
+from reasoning_bank.evaluation.bench.workbench import Opened, Workbench
+from reasoning_bank.records import Query
+
+K: Final = 5
+PER_ROUND: Final = 8
+"""Questions asked each way in one round."""
+TASKS, REPEATS = 10, 10
+"""Of the traffic of a client that repeats itself: every task so many times."""
+QUESTIONS, REQUESTS = 100, 250
+"""Of the traffic of many: so many requests, drawn by Zipf's law from so many questions."""
+
+
+FROZEN_THRESHOLDS = 50_000, 20, 100
+"""Of a collector whose old objects are frozen; Python's own are 700, 10, 10 up to 3.12."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Milliseconds of one search, and whether an earlier answer was given again."""
+
+    ms: float
+    cached: bool
+
+
+def ask(opened: Opened, questions: Sequence[str]) -> list[Answered]:
+    """Ask one question after the other; milliseconds as a caller in the bank's process sees them."""
+
+    async def all_of_them() -> list[Answered]:
+        answers: list[Answered] = []
+        for question in questions:
+            started = time.perf_counter()
+            found = await opened.bank.retrieve(WORKSPACE, Query(question, k=K))
+            answers.append(Answered(1000 * (time.perf_counter() - started), found.cached))
+        return answers
+
+    return opened.call(all_of_them)
+
+
+def median_ms(opened: Opened, questions: Sequence[str]) -> float:
+    """The median of `ask`, so that one search in the way of something else is not the figure of its round."""
+    return statistics.median(answer.ms for answer in ask(opened, questions))
+
+
+def repeated_query(bench: Workbench) -> Measured:
+    """A question asked for the first time against the same one asked again."""
+    opened = bench.bank()
+    _warm(opened, bench)
+    asked: list[str] = []
+
+    def first() -> float:
+        asked[:] = bench.questions(PER_ROUND)
+        return median_ms(opened, asked)
+
+    costs = [(first(), median_ms(opened, asked)) for _ in range(bench.scale.rounds)]
+    return compared([one for one, _ in costs], [again for _, again in costs], unit="ms")
+
+
+def query_traffic(bench: Workbench) -> Measured:
+    """The mean of a stream in which few questions come often: a bank without caches against one with them."""
+    cached, bare = bench.bank(), bench.bank(cached=False)
+    _warm(cached, bench)
+    _warm(bare, bench)
+    rates: list[float] = []
+    costs: list[tuple[float, float]] = []
+    for number in range(max(bench.scale.rounds // 2, 3)):
+        stream = zipf(bench.questions(QUESTIONS), REQUESTS, seed=number)
+        with_caches = ask(cached, stream)
+        rates.append(statistics.mean(answer.cached for answer in with_caches))
+        costs.append((_mean_ms(ask(bare, stream)), _mean_ms(with_caches)))
+    without, with_ = zip(*costs, strict=True)
+    return compared(without, with_, unit="ms", figures={"hit_rate": statistics.mean(rates)})
+
+
+def repeated_calls(bench: Workbench) -> Measured:
+    """Calls of a client that repeats itself against those of them that were worked on."""
+    opened = bench.bank()
+    tasks = bench.questions(TASKS)
+    answers = [answer for _ in range(REPEATS) for answer in ask(opened, tasks)]
+    worked = sum(not answer.cached for answer in answers)
+    return compared([len(answers)], [worked], unit="calls", figures={"saved": 1 - worked / len(answers)})
+
+
+def retrieval(size: int) -> Callable[[Workbench], Measured]:
+    """What measures searches of a bank of that size."""
+    return partial(_retrieval, size)
+
+
+def zipf(questions: Sequence[str], count: int, *, seed: int) -> list[str]:
+    """A stream of so many requests; the question at place r is asked in proportion to 1 / r (Zipf's law, s = 1)."""
+    rng = random.Random(seed)  # noqa: S311 -- the same stream in each run
+    weights = list(accumulate(1 / place for place in range(1, len(questions) + 1)))
+    return rng.choices(questions, cum_weights=weights, k=count)
+
+
+def collector(bench: Workbench) -> Measured:
+    """Searches with Python's own garbage collection against a collector that leaves what is there since warm-up."""
+    opened = bench.bank(cached=False)
+    _warm(opened, bench)
+    thresholds = gc.get_threshold()
+
+    def as_python_does() -> float:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
+        return _mean_ms(ask(opened, bench.questions(PER_ROUND)))
+
+    def frozen() -> float:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*FROZEN_THRESHOLDS)
+        return _mean_ms(ask(opened, bench.questions(PER_ROUND)))
+
+    try:
+        return paired(as_python_does, frozen, rounds=bench.scale.rounds)
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
+
+
+def _retrieval(size: int, bench: Workbench) -> Measured:
+    """The least that any hybrid search must do against a whole search, both from the words of a new question on."""
+    if size > bench.scale.largest:
+        raise SkippedError(f"this scale stops at {bench.scale.largest:,} memories")
+    opened, embedder = bench.bank(size), bench.model()
+    _warm(opened, bench, size=size)
+    bare = Bare(bench.directory / f"words-{size}.db", size, _vectors(opened, embedder), k=K)
+    taken: list[float] = []
+
+    def least() -> float:
+        return statistics.median(_least_ms(bare, embedder, question) for question in asked())
+
+    def whole() -> float:
+        milliseconds = [answer.ms for answer in ask(opened, asked())]
+        taken.extend(milliseconds)
+        return statistics.median(milliseconds)
+
+    def asked() -> list[str]:
+        return bench.questions(PER_ROUND, size=size)
+
+    with closing(bare):
+        measured = paired(least, whole, rounds=2 * bench.scale.rounds)
+    p50, p95 = np.quantile(taken, [0.5, 0.95])
+    return replace(measured, figures={"p50_ms": float(p50), "p95_ms": float(p95), "searches": len(taken)})
+
+
+def _least_ms(bare: Bare, embedder: Embedder, question: str) -> float:
+    started = time.perf_counter()
+    bare.search(question, embedder.encode([question], "query")[0])
+    return 1000 * (time.perf_counter() - started)
+
+
+def _vectors(opened: Opened, embedder: Embedder) -> Vectors:
+    identity = embedder.identity
+    return stored_vectors(opened.bank.rooms.database, identity.model_id, identity.dim)
+
+
+def _warm(opened: Opened, bench: Workbench, *, size: int | None = None) -> None:
+    """What the first searches load is not what the others cost."""
+    ask(opened, bench.questions(PER_ROUND, size=size))
+
+
+def _mean_ms(answers: Sequence[Answered]) -> float:
+    return statistics.mean(answer.ms for answer in answers)
