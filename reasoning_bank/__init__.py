@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reasoning_bank.bank import ReasoningBank as ReasoningBank
+    from reasoning_bank.cache.config import CacheBackend as CacheBackend
+    from reasoning_bank.cache.config import CacheConfig as CacheConfig
+    from reasoning_bank.cache.config import EvictionPolicy as EvictionPolicy
+    from reasoning_bank.cache.decorator import cached as cached
     from reasoning_bank.cache.memory import MemoryCache as MemoryCache
+    from reasoning_bank.cache.registry import get_cache as get_cache
     from reasoning_bank.compressing import compress as compress
     from reasoning_bank.compression.compressor import PromptCompressor as PromptCompressor
     from reasoning_bank.compression.results import Compression as Compression
@@ -33,9 +38,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "APIConnectionPool": "reasoning_bank.llm.pool",
     "BatchEmbeddingGenerator": "reasoning_bank.embeddings.batching",
+    "CacheBackend": "reasoning_bank.cache.config",
+    "CacheConfig": "reasoning_bank.cache.config",
     "ChromaDBAdapter": "reasoning_bank.vectors.chroma",
     "Compression": "reasoning_bank.compression.results",
     "Embedder": "reasoning_bank.embeddings.embedder",
+    "EvictionPolicy": "reasoning_bank.cache.config",
     "Memory": "reasoning_bank.records",
     "MemoryCache": "reasoning_bank.cache.memory",
     "MemoryItem": "reasoning_bank.records",
@@ -51,16 +59,21 @@ _HOMES = {
     "Settings": "reasoning_bank.settings",
     "StoreResult": "reasoning_bank.records",
     "Trace": "reasoning_bank.records",
+    "cached": "reasoning_bank.cache.decorator",
     "compress": "reasoning_bank.compressing",
+    "get_cache": "reasoning_bank.cache.registry",
     "load_settings": "reasoning_bank.settings",
 }
 
 __all__ = [
     "APIConnectionPool",
     "BatchEmbeddingGenerator",
+    "CacheBackend",
+    "CacheConfig",
     "ChromaDBAdapter",
     "Compression",
     "Embedder",
+    "EvictionPolicy",
     "Memory",
     "MemoryCache",
     "MemoryItem",
@@ -76,7 +89,9 @@ __all__ = [
     "Settings",
     "StoreResult",
     "Trace",
+    "cached",
     "compress",
+    "get_cache",
     "load_settings",
 ]
 

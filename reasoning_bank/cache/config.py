@@ -41,9 +41,11 @@ class CacheConfig:
         eviction_policy: which entry a full cache gives up first.
         max_bytes: bytes of all entries together at most; None bounds entries alone.
         enabled: False keeps nothing: every request is a miss.
+        location: the path of the file, or the URL of the Redis (redis://host:port/0); memory has none, and with either
+            `hybrid` keeps a copy in memory in front of it.
 
     Raises:
-        ValueError: a bound is negative, or the time to live is not positive.
+        ValueError: a bound is negative, the time to live is not positive, or a shared backend has no location.
     """
 
     backend: CacheBackend = CacheBackend.MEMORY
@@ -52,6 +54,7 @@ class CacheConfig:
     eviction_policy: EvictionPolicy = EvictionPolicy.LRU
     max_bytes: int | None = None
     enabled: bool = True
+    location: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse bounds that mean nothing."""
@@ -59,3 +62,5 @@ class CacheConfig:
             raise ValueError(f"bounds must be >= 0, got max_size={self.max_size!r} and max_bytes={self.max_bytes!r}")
         if self.default_ttl <= 0:
             raise ValueError(f"default_ttl must be > 0 seconds, got {self.default_ttl!r}")
+        if self.backend is not CacheBackend.MEMORY and self.location is None:
+            raise ValueError(f"backend {self.backend.value!r} needs a location: the path of a file or a redis:// URL")

@@ -1,7 +1,9 @@
 """The same work asked for by several at once is done once."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -47,6 +49,51 @@ class SingleFlight(Generic[V]):
     def _landed(self, key: CacheKey, flight: "_Flight[V]") -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
+
+
+class ThreadFlight(Generic[V]):
+    """Lets concurrent calls of threads with an equal key share one run.
+
+    The first one runs, and what it raises is raised to all. Where it was stopped from outside (an interrupt, the end
+    of its thread), one of those who wait runs anew.
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[CacheKey, Future[V]] = {}
+        self._lock = threading.Lock()
+        self.shared = 0
+        """Calls that found their work already under way."""
+
+    def do(self, key: CacheKey, work: Callable[[], V]) -> V:
+        """What `work` returns or raises, from a run that is under way with this key or from one of this thread."""
+        while True:
+            with self._lock:
+                run = self._runs.get(key)
+                if run is None:
+                    mine = self._runs[key] = Future()
+                    break
+                self.shared += 1
+            if not isinstance(run.exception(), _StoppedError):
+                return run.result()
+        return self._lead(key, mine, work)
+
+    def _lead(self, key: CacheKey, run: "Future[V]", work: Callable[[], V]) -> V:
+        try:
+            value = work()
+            run.set_result(value)
+            return value
+        except Exception as error:
+            run.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                del self._runs[key]
+            if not run.done():
+                run.set_exception(_StoppedError())
+
+
+class _StoppedError(Exception):
+    """Whoever ran was stopped before there was a result."""
 
 
 @dataclass(slots=True)

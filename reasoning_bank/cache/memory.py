@@ -145,6 +145,12 @@ class MemoryCache(Generic[V]):
             self._saved_s += entry.cost_s
             return entry.value
 
+    def peek(self, key: CacheKey) -> V | None:
+        """As `get`, without being counted."""
+        with self._lock:
+            entry = self._entries.get(key)
+            return None if entry is None or self._timer() >= entry.expires_at else entry.value
+
     def put(
         self, key: CacheKey, value: V, *, ttl_s: float | None = None, tags: Collection[str] = (), cost_s: float = 0.0
     ) -> None:

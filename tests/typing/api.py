@@ -6,9 +6,12 @@ from typing import assert_type
 
 from reasoning_bank import (
     BatchEmbeddingGenerator,
+    CacheBackend,
+    CacheConfig,
     ChromaDBAdapter,
     Compression,
     Embedder,
+    EvictionPolicy,
     Memory,
     MemoryCache,
     MemoryItem,
@@ -23,7 +26,9 @@ from reasoning_bank import (
     Settings,
     StoreResult,
     Trace,
+    cached,
     compress,
+    get_cache,
     load_settings,
 )
 from reasoning_bank.records import Counters
@@ -54,6 +59,17 @@ def parts_stand_alone(embedder: Embedder, directory: Path) -> None:
     BatchEmbeddingGenerator(embedder, batch_size=32)
     ChromaDBAdapter(persist_directory=directory, enable_memory_cache=True, cache_size=1000, batch_size=32)
     PerformanceMonitor().record_cache_hit()
+
+
+@cached("lengths", ttl=60)
+async def length(text: str) -> int:
+    return len(text)
+
+
+async def results_are_kept() -> int:
+    config = CacheConfig(backend=CacheBackend.MEMORY, max_size=100, eviction_policy=EvictionPolicy.LFU)
+    await get_cache("mine", config).set("key", 1, ttl=60)
+    return await length("text")
 
 
 def prompts_need_no_bank() -> str:
