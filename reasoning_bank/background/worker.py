@@ -155,9 +155,9 @@ class OutboxWorker:
                 lambda conn: outbox.claim(
                     conn,
                     self._owner,
+                    kind,
                     now=now,
                     lease_s=self._lease_s,
-                    kinds=[kind],
                     limit=self._batch,
                     max_attempts=self._max_attempts,
                 )
@@ -247,8 +247,9 @@ class OutboxWorker:
     def _is_busy(self, connection: Connection) -> bool:
         now = self._now()
         kinds = list(self._handlers)
-        leased = any(outbox.counts(connection, now=now, kind=kind).leased for kind in kinds)
-        return leased or outbox.is_waiting(connection, now=now, kinds=kinds)
+        return outbox.is_under_way(connection, now=now, kinds=kinds) or outbox.is_waiting(
+            connection, now=now, kinds=kinds
+        )
 
 
 def _wait_s(error: Exception) -> float | None:

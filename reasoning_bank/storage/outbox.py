@@ -10,19 +10,28 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy import insert as insert_into
 
+from reasoning_bank.errors import BusyError
 from reasoning_bank.records import JsonValue
 from reasoning_bank.storage.memory_rows import dumped, loaded
 from reasoning_bank.storage.schema import outbox
-from reasoning_bank.storage.timestamps import from_micros, from_micros_or_none, to_micros
+from reasoning_bank.storage.timestamps import from_micros, to_micros
 
 MAX_ATTEMPTS = 5
+BULK = -1
+"""Priority of what an import queues: everything else goes first."""
+FRESH = 0
+"""Priority of what an assistant has just stored."""
+AWAITED = 1
+"""Priority of what a caller waits for."""
 _LONGEST_BACKOFF_S = 300.0
 # Leases are about a minute long: one that ends later than this was written before the clock was set back.
 _SURELY_A_CLOCK_JUMP = timedelta(minutes=10)
 _LONGEST_ERROR_TEXT = 500
+# Some hundred pieces are done meanwhile.
+_PAUSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,45 +76,44 @@ def enqueue(
     connection: Connection,
     workspace: str,
     kind: str,
-    payload: JsonValue,
-    *,
+    *payloads: JsonValue,
     now: datetime,
     run_after: datetime | None = None,
-) -> int:
-    """Queues work; its seq. Without `run_after` it may begin at once, whatever becomes of the clock."""
-    values = {
+    priority: int = FRESH,
+) -> None:
+    """Queues pieces of work. Without `run_after` they may begin at once, whatever becomes of the clock."""
+    row = {
         "workspace": workspace,
         "kind": kind,
-        "payload": dumped(payload) or "null",
         "run_after": to_micros(run_after) if run_after else 0,
         "scheduled_at": to_micros(now),
         "created_at": to_micros(now),
+        "priority": priority,
     }
-    key = connection.execute(_INSERT, values).inserted_primary_key
-    return int(key[0]) if key else 0
+    if payloads:
+        connection.execute(_INSERT, [row | {"payload": dumped(payload) or "null"} for payload in payloads])
 
 
 def claim(
     connection: Connection,
     owner: str,
+    kind: str,
     *,
     now: datetime,
     lease_s: float = 60.0,
-    kinds: Sequence[str],
     limit: int = 32,
     max_attempts: int = MAX_ATTEMPTS,
 ) -> list[OutboxRow]:
-    """Leases the oldest due work of these kinds, all of one kind, in order.
+    """Leases the due work of a kind that goes first, in order: by priority, then the oldest.
 
     Work whose lease ran out for the last time (it killed its process, perhaps) is given up here.
     """
     _bury_abandoned(connection, now, max_attempts)
-    due = and_(outbox.c.dead_at.is_(None), _is_free(now), _is_due(now))
-    first = select(outbox.c.kind).where(due, outbox.c.kind.in_(kinds)).order_by(outbox.c.seq).limit(1)
-    some = select(outbox.c.seq).where(due, outbox.c.kind == first.scalar_subquery()).order_by(outbox.c.seq).limit(limit)
+    due = and_(outbox.c.dead_at.is_(None), _is_free(now), _is_due(now), outbox.c.kind == kind)
+    first = select(outbox.c.seq).where(due).order_by(*_IN_ORDER).limit(limit)
     leased = (
         update(outbox)
-        .where(outbox.c.seq.in_(some))
+        .where(outbox.c.seq.in_(first))
         .values(
             lease_owner=owner,
             lease_until=to_micros(now + timedelta(seconds=lease_s)),
@@ -113,17 +121,33 @@ def claim(
         )
         .returning(outbox)
     )
-    rows = [
+    rows = sorted(connection.execute(leased), key=lambda row: (-row.priority, row.seq))
+    return [
         OutboxRow(row.seq, row.workspace, row.kind, loaded(row.payload), row.attempts, from_micros(row.created_at))
-        for row in connection.execute(leased)
+        for row in rows
     ]
-    return sorted(rows, key=lambda row: row.seq)
 
 
 def is_waiting(connection: Connection, *, now: datetime, kinds: Sequence[str]) -> bool:
     """Whether `claim` would find work; reads only, so that an idle process writes nothing."""
     due = and_(outbox.c.dead_at.is_(None), _is_free(now), _is_due(now), outbox.c.kind.in_(kinds))
     return connection.scalar(select(outbox.c.seq).where(due).limit(1)) is not None
+
+
+def is_under_way(connection: Connection, *, now: datetime, kinds: Sequence[str]) -> bool:
+    """Whether somebody works on these kinds."""
+    leased = and_(outbox.c.lease_owner.is_not(None), ~_is_free(now), outbox.c.kind.in_(kinds))
+    return connection.scalar(select(outbox.c.seq).where(leased).limit(1)) is not None
+
+
+def refuse_above(connection: Connection, most: int) -> None:
+    """Raise BusyError while more than `most` pieces of work wait: for bulk work only, never for what is fresh."""
+    beyond = select(outbox.c.seq).where(outbox.c.dead_at.is_(None)).offset(most).limit(1)
+    if connection.scalar(beyond) is not None:
+        raise BusyError(
+            f"more than {most} pieces of background work wait; try again in {_PAUSE_S:.0f} seconds",
+            retry_after_s=_PAUSE_S,
+        )
 
 
 def extend(connection: Connection, owner: str, seqs: Sequence[int], *, now: datetime, lease_s: float = 60.0) -> int:
@@ -155,17 +179,17 @@ def fail(
     Returns:
         How many rows are given up now.
     """
-    dead = 0
-    for row in connection.execute(select(outbox.c.seq, outbox.c.attempts).where(_held(owner, seqs))).all():
-        values: dict[str, Any] = {"last_error": error[:_LONGEST_ERROR_TEXT], "lease_owner": None, "lease_until": None}
-        if row.attempts >= max_attempts:
-            values["dead_at"] = to_micros(now)
-            dead += 1
-        else:
-            wait_s = min(_LONGEST_BACKOFF_S, 2.0**row.attempts) * (0.5 + 0.5 * jitter())
-            values |= {"run_after": to_micros(now + timedelta(seconds=wait_s)), "scheduled_at": to_micros(now)}
-        connection.execute(update(outbox).where(outbox.c.seq == row.seq).values(values))
-    return dead
+    found = connection.execute(select(outbox.c.seq, outbox.c.attempts).where(_held(owner, seqs))).all()
+    moment = to_micros(now)
+    rows: list[dict[str, Any]] = []
+    for seq, attempts in found:
+        wait_s = min(_LONGEST_BACKOFF_S, 2.0**attempts) * (0.5 + 0.5 * jitter())
+        again = to_micros(now + timedelta(seconds=wait_s))
+        rows.append({"its_seq": seq, "run_after": again, "dead_at": moment if attempts >= max_attempts else None})
+    if rows:
+        same = {"last_error": error[:_LONGEST_ERROR_TEXT], "scheduled_at": moment}
+        connection.execute(_FAIL, [row | same for row in rows])
+    return sum(row["dead_at"] is not None for row in rows)
 
 
 def postpone(
@@ -189,14 +213,10 @@ def release(connection: Connection, owner: str, seqs: Sequence[int]) -> int:
     return connection.execute(update(outbox).where(_held(owner, seqs)).values(values)).rowcount
 
 
-def requeue_dead(connection: Connection, *, workspace: str | None = None, kind: str | None = None) -> int:
+def requeue_dead(connection: Connection) -> int:
     """Tries work that was given up once more, with all its attempts; how many rows."""
-    statement = update(outbox).where(outbox.c.dead_at.is_not(None)).values(dead_at=None, attempts=0, run_after=0)
-    if workspace is not None:
-        statement = statement.where(outbox.c.workspace == workspace)
-    if kind is not None:
-        statement = statement.where(outbox.c.kind == kind)
-    return connection.execute(statement).rowcount
+    again = update(outbox).where(outbox.c.dead_at.is_not(None)).values(dead_at=None, attempts=0, run_after=0)
+    return connection.execute(again).rowcount
 
 
 def dead(connection: Connection, limit: int = 100) -> list[DeadRow]:
@@ -208,21 +228,21 @@ def dead(connection: Connection, limit: int = 100) -> list[DeadRow]:
     ]
 
 
-def counts(connection: Connection, *, now: datetime, workspace: str | None = None, kind: str | None = None) -> Counts:
-    """How much work there is, in all workspaces and of all kinds unless named."""
-    alive = outbox.c.dead_at.is_(None)
+def counts(connection: Connection, *, now: datetime, kind: str | None = None) -> Counts:
+    """How much work there is, of all kinds unless one is named."""
+    of_kind = () if kind is None else (outbox.c.kind == kind,)
+    alive = (outbox.c.dead_at.is_(None), *of_kind)
+    rows = select(func.count()).select_from(outbox)
+    # Each from an index of its own: far fewer rows are under way or given up than wait.
     statement = select(
-        func.count().filter(alive & _is_free(now)),
-        func.count().filter(alive & ~_is_free(now)),
-        func.count().filter(~alive),
-        func.min(outbox.c.created_at).filter(alive),
-    ).select_from(outbox)
-    if workspace is not None:
-        statement = statement.where(outbox.c.workspace == workspace)
-    if kind is not None:
-        statement = statement.where(outbox.c.kind == kind)
-    pending, leased, given_up, oldest = connection.execute(statement).one()
-    return Counts(pending, leased, given_up, from_micros_or_none(oldest))
+        rows.where(*alive).scalar_subquery(),
+        rows.where(outbox.c.lease_owner.is_not(None), ~_is_free(now), *alive).scalar_subquery(),
+        rows.where(outbox.c.dead_at.is_not(None), *of_kind).scalar_subquery(),
+        select(outbox.c.created_at).where(*alive).order_by(outbox.c.seq).limit(1).scalar_subquery(),
+    )
+    alive_rows, leased, given_up, oldest = connection.execute(statement).one()
+    # After a clock was set back, what was queued before it comes from the future.
+    return Counts(alive_rows - leased, leased, given_up, None if oldest is None else min(from_micros(oldest), now))
 
 
 def _bury_abandoned(connection: Connection, now: datetime, max_attempts: int) -> None:
@@ -257,3 +277,16 @@ def _held(owner: str, seqs: Sequence[int]) -> ColumnElement[bool]:
 
 
 _INSERT = insert_into(outbox)
+_FAIL = (
+    update(outbox)
+    .where(outbox.c.seq == bindparam("its_seq"))
+    .values(
+        lease_owner=None,
+        lease_until=None,
+        last_error=bindparam("last_error"),
+        scheduled_at=bindparam("scheduled_at"),
+        run_after=bindparam("run_after"),
+        dead_at=bindparam("dead_at"),
+    )
+)
+_IN_ORDER = (outbox.c.priority.desc(), outbox.c.seq)

@@ -327,6 +327,9 @@ rejections = Table(
     Index("ix_rejections_workspace_trace_id", "workspace", "trace_id"),
 )
 
+_COUNTED = ("calls", "failures", "from_cache", "from_templates")
+_SPENT = ("input_tokens", "cached_tokens", "output_tokens", "cost_micros")
+
 llm_usage = Table(
     "llm_usage",  # what was asked of language models, per UTC day: budgets count over all processes
     metadata,
@@ -334,14 +337,7 @@ llm_usage = Table(
     Column("workspace", Text, primary_key=True),
     Column("purpose", Text, primary_key=True),
     Column("model", Text, primary_key=True),
-    Column("calls", Integer, nullable=False, server_default=text("0")),
-    Column("failures", Integer, nullable=False, server_default=text("0")),
-    Column("from_cache", Integer, nullable=False, server_default=text("0")),
-    Column("from_templates", Integer, nullable=False, server_default=text("0")),
-    Column("input_tokens", Integer, nullable=False, server_default=text("0")),
-    Column("cached_tokens", Integer, nullable=False, server_default=text("0")),
-    Column("output_tokens", Integer, nullable=False, server_default=text("0")),
-    Column("cost_micros", Integer, nullable=False, server_default=text("0")),
+    *(Column(name, Integer, nullable=False, server_default=text("0")) for name in (*_COUNTED, *_SPENT)),
 )
 
 tokens = Table(

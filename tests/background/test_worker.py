@@ -293,7 +293,7 @@ async def test_two_workers_share_the_work_and_none_is_done_twice(database: Datab
 
 async def test_a_dead_workers_lease_is_taken_over(database: Database, clock: Clock) -> None:
     await enqueue(database, clock, "a")
-    await database.write(lambda conn: outbox.claim(conn, "killed", now=clock(), kinds=["embed"]))
+    await database.write(lambda conn: outbox.claim(conn, "killed", "embed", now=clock()))
     done = Recorder()
     one = worker(database, clock, {"embed": done})
     async with running(one):

@@ -73,7 +73,7 @@ class DistillingBank:
     async def look(self) -> None:
         """What the worker does once: take the queued rows, handle them, and finish them if nothing was raised."""
         rows = await self.database.write(
-            lambda c: outbox.claim(c, "test", now=START + timedelta(hours=1), kinds=[DISTIL], limit=100)
+            lambda c: outbox.claim(c, "test", DISTIL, now=START + timedelta(hours=1), limit=100)
         )
         await self.distiller.handle(rows)
         await self.database.write(lambda c: outbox.finish(c, "test", [row.seq for row in rows]))

@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import Connection
 
+from reasoning_bank.errors import BusyError
 from reasoning_bank.storage import Database, outbox
 from reasoning_bank.storage.outbox import Counts, OutboxRow
 
@@ -21,16 +21,22 @@ class Bench:
     def tick(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
-    def enqueue(self, *payloads: str, kind: str = "embed", run_after: datetime | None = None) -> None:
-        def work(connection: Connection) -> None:
-            for payload in payloads:
-                outbox.enqueue(connection, "w", kind, payload, now=self.now, run_after=run_after)
+    def enqueue(
+        self,
+        *payloads: str,
+        kind: str = "embed",
+        run_after: datetime | None = None,
+        priority: int = outbox.FRESH,
+    ) -> None:
+        self.database.write_now(
+            lambda conn: outbox.enqueue(
+                conn, "w", kind, *payloads, now=self.now, run_after=run_after, priority=priority
+            )
+        )
 
-        self.database.write_now(work)
-
-    def claim(self, owner: str = "me", *, limit: int = 10, kinds: tuple[str, ...] = ("embed",)) -> list[OutboxRow]:
-        waiting = self.database.read_now(lambda conn: outbox.is_waiting(conn, now=self.now, kinds=kinds))
-        rows = self.database.write_now(lambda conn: outbox.claim(conn, owner, now=self.now, kinds=kinds, limit=limit))
+    def claim(self, owner: str = "me", *, limit: int = 10, kind: str = "embed") -> list[OutboxRow]:
+        waiting = self.database.read_now(lambda conn: outbox.is_waiting(conn, now=self.now, kinds=[kind]))
+        rows = self.database.write_now(lambda conn: outbox.claim(conn, owner, kind, now=self.now, limit=limit))
         assert waiting == bool(rows), "a look must tell what a claim would find"
         return rows
 
@@ -66,14 +72,40 @@ def test_work_is_claimed_in_order_once_and_gone_when_finished(bench: Bench) -> N
     assert bench.counts() == Counts(pending=0, leased=1, dead=0, oldest=moment())
 
 
-def test_a_claim_is_of_one_kind_and_of_the_kinds_asked_for(bench: Bench) -> None:
+def test_a_claim_is_of_one_kind(bench: Bench) -> None:
     bench.enqueue("a", kind="index")
     bench.enqueue("b")
     bench.enqueue("c", kind="index")
-    bench.enqueue("d", kind="unknown")
-    assert bench.names(kinds=("embed", "index")) == ["a", "c"]
-    assert bench.names(kinds=("embed", "index")) == ["b"]
-    assert bench.names(kinds=("embed", "index")) == []
+    assert bench.names(kind="index") == ["a", "c"]
+    assert bench.names() == ["b"]
+    assert bench.names(kind="index") == []
+
+
+def test_what_a_caller_waits_for_goes_first_and_what_an_import_queued_last(bench: Bench) -> None:
+    bench.enqueue("imported 1", "imported 2", priority=outbox.BULK)
+    bench.enqueue("stored 1")
+    bench.enqueue("awaited", priority=outbox.AWAITED)
+    bench.enqueue("stored 2")
+    assert bench.names(limit=2) == ["awaited", "stored 1"]
+    assert bench.names() == ["stored 2", "imported 1", "imported 2"]
+
+
+def test_bulk_work_is_refused_while_too_much_waits_and_given_up_work_does_not_count(bench: Bench) -> None:
+    def look(most: int) -> None:
+        bench.database.read_now(lambda conn: outbox.refuse_above(conn, most))
+
+    bench.enqueue("a", "b", "c")
+    look(3)
+    with pytest.raises(
+        BusyError, match="more than 2 pieces of background work wait; try again in 5 seconds"
+    ) as refused:
+        look(2)
+    assert refused.value.retry_after_s == 5
+    seqs = [row.seq for row in bench.claim(limit=1)]
+    bench.database.write_now(
+        lambda conn: outbox.fail(conn, "me", seqs, "boom", now=bench.now, jitter=float, max_attempts=1)
+    )
+    look(2)
 
 
 def test_work_for_later_waits_for_its_time(bench: Bench) -> None:
@@ -147,7 +179,7 @@ def test_work_that_kills_its_process_each_time_is_given_up(bench: Bench) -> None
         (row,) = bench.claim(f"process {attempt}")
         assert row.attempts == attempt
         bench.tick(60)
-    assert bench.database.write_now(lambda conn: outbox.claim(conn, "p6", now=bench.now, kinds=["embed"])) == []
+    assert bench.database.write_now(lambda conn: outbox.claim(conn, "p6", "embed", now=bench.now)) == []
     (buried,) = bench.database.read_now(outbox.dead)
     assert "ended each time" in buried.last_error
 
@@ -158,8 +190,7 @@ def test_dead_work_can_be_tried_again_with_all_its_attempts(bench: Bench) -> Non
         bench.fail(bench.claim())
         bench.tick(400)
     assert bench.names() == []
-    assert bench.database.write_now(lambda conn: outbox.requeue_dead(conn, workspace="other")) == 0
-    assert bench.database.write_now(lambda conn: outbox.requeue_dead(conn, workspace="w", kind="embed")) == 1
+    assert bench.database.write_now(outbox.requeue_dead) == 1
     (row,) = bench.claim()
     assert row.attempts == 1
 
@@ -208,16 +239,13 @@ def test_work_meant_for_tomorrow_is_not_taken_for_a_clock_jump(bench: Bench) -> 
     assert bench.names() == ["tomorrow"]
 
 
-def test_counts_can_be_asked_per_workspace_and_kind(bench: Bench) -> None:
+def test_counts_can_be_asked_of_one_kind(bench: Bench) -> None:
     bench.enqueue("a", "b")
     bench.enqueue("c", kind="index")
+    bench.claim(limit=1)
 
-    def pending(**scope: str) -> int:
-        return bench.database.read_now(lambda conn: outbox.counts(conn, now=bench.now, **scope)).pending
+    def counts(kind: str | None) -> tuple[int, int]:
+        found = bench.database.read_now(lambda conn: outbox.counts(conn, now=bench.now, kind=kind))
+        return found.pending, found.leased
 
-    assert (pending(), pending(kind="embed"), pending(workspace="w", kind="index"), pending(workspace="x")) == (
-        3,
-        2,
-        1,
-        0,
-    )
+    assert (counts(None), counts("embed"), counts("index"), counts("other")) == ((2, 1), (1, 1), (1, 0), (0, 0))
