@@ -34,17 +34,17 @@ class Batches:
 
     async def retrieve_many(self, workspace: str, queries: Sequence[Query]) -> list[Retrieval | ReasoningBankError]:
         """For each query what `retrieve` answers, or the error it would raise."""
-        return await _each([partial(self._retrieve, workspace, query) for query in queries])
+        return await in_order([partial(self._retrieve, workspace, query) for query in queries])
 
     async def compress_many(
         self, prompts: Sequence[str], **options: Unpack[CompressionOptions]
     ) -> list[Compression | ReasoningBankError]:
         """For each prompt what `compress` answers with these options, or the error it would raise."""
-        return await _each([partial(self._compress, prompt, **options) for prompt in prompts])
+        return await in_order([partial(self._compress, prompt, **options) for prompt in prompts])
 
 
-async def _each(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T | ReasoningBankError]:
-    """What each call returned or raised, in order; a bug is raised."""
+async def in_order(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T | ReasoningBankError]:
+    """What each call returned, or was refused with, in their order; a few are under way at once. A bug is raised."""
     done = await run_parallel(dict(enumerate(calls)), max_workers=AT_ONCE)
     for error in done.errors.values():
         if not isinstance(error, ReasoningBankError):

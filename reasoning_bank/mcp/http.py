@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from reasoning_bank.errors import ConfigError
 from reasoning_bank.mcp.auth import BearerGate, Grant, VerifyToken
+from reasoning_bank.mcp.batch import add_batches
 from reasoning_bank.mcp.logs import log_to_stderr
 from reasoning_bank.mcp.opening import BankOpening, OpenBank
 from reasoning_bank.mcp.server import build_server, open_configured_bank
@@ -92,9 +93,11 @@ def endpoint_url(http: HttpSettings, listener: socket.socket) -> str:
 
 
 def build_application(open_bank: OpenBank, settings: Settings) -> ASGIApp:
-    """Returns the ASGI application: the MCP endpoint behind the token gate, and a liveness path."""
+    """Returns the ASGI application: the MCP endpoint and batches behind the token gate, and a liveness path."""
     opening = BankOpening(open_bank)
-    server = build_server(open_bank, settings, own_workspace=settings.workspace or DEFAULT_WORKSPACE, opening=opening)
+    own = settings.workspace or DEFAULT_WORKSPACE
+    server = build_server(open_bank, settings, own_workspace=own, opening=opening)
+    add_batches(server, opening, settings, security=transport_security(settings.http), own_workspace=own)
     return secured_application(server, settings, _verifier(opening))
 
 

@@ -131,7 +131,11 @@ def _client(context: Context[Any, Any]) -> str | None:
     params = context.session.client_params
     if params is None:
         return None
-    told = f"{params.client_info.name}/{params.client_info.version}"
+    return client_name(f"{params.client_info.name}/{params.client_info.version}")
+
+
+def client_name(told: str) -> str | None:
+    """Returns how a client calls itself, fit to be kept and logged; None where nothing is left of it."""
     return strip_invisible(told)[:_CLIENT_CHARACTERS] or None
 
 
