@@ -30,6 +30,7 @@ COMMANDS = {
     "prune": ("curating", "Forget what never was of use in a workspace that outgrew its size."),
     "purge": ("curating", "Forget everything that came from one client, token or kind of source."),
     "eval": ("evaluating", "Measure how well the bank finds, abstains and compresses."),
+    "bench": ("benching", "Measure what the bank's promises come to on this machine."),
     "assets": ("weights", "Install, list or verify model weights and tokenizer ranks."),
     "token": ("access", "Create, list or revoke bearer tokens for HTTP."),
     "workspace": ("spaces", "List workspaces, or set the privacy mode of one."),

@@ -1,16 +1,16 @@
 """Where a figure was measured: machine, versions, commit, load."""
 
 import os
-import platform
 import subprocess
 import sys
-from importlib import metadata
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from reasoning_bank.evaluation.bench.machine import machine as measured_on
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results")
-PACKAGES = ("mcp", "httpx2", "chromadb", "numpy", "onnxruntime", "sqlalchemy", "pydantic")
 
 
 def evaluation_data() -> Path | None:
@@ -24,25 +24,8 @@ def evaluation_data() -> Path | None:
 
 def machine() -> dict[str, Any]:
     """What a reader needs to judge a figure."""
-    return {
-        "cpu": _cpu(),
-        "cores": os.cpu_count(),
-        "load_1_min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "versions": {name: metadata.version(name) for name in PACKAGES},
-        "commit": _git("rev-parse", "--short", "HEAD"),
-        "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
-    }
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown"
+    commit = {"commit": _git("rev-parse", "--short", "HEAD")}
+    return {**asdict(measured_on()), **commit, "changed": bool(_git("status", "--porcelain", "--untracked-files=no"))}
 
 
 def _git(*arguments: str) -> str:

@@ -1,6 +1,6 @@
 """What the founding documents claim, and the function that measures each claim here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -173,21 +173,11 @@ CLAIMS: Final = (
 )
 """In the order in which they are measured and shown."""
 
-Progress = Callable[[str], object]
 
-
-def measure(bench: Workbench, claims: Sequence[Claim], progress: Progress) -> list[Row]:
-    """Measure claims one after the other; one that cannot be measured here says why."""
-    rows: list[Row] = []
-    for claim in claims:
-        progress(claim.name)
-        rows.append(_row(claim, bench))
-    return rows
-
-
-def _row(claim: Claim, bench: Workbench) -> Row:
+def measured(claim: Claim, bench: Workbench) -> Row:
+    """The row of a claim; where it cannot be measured here, the row says why."""
     try:
-        measured, skipped = claim.measure(bench), ""
+        figures, skipped = claim.measure(bench), ""
     except ReasoningBankError as error:
-        measured, skipped = None, str(error)
-    return Row(claim.name, claim.said, claim.ways, claim.why, measured, skipped)
+        figures, skipped = None, str(error)
+    return Row(claim.name, claim.said, claim.ways, claim.why, figures, skipped)
