@@ -89,7 +89,7 @@ class ReasoningBank:
             ConfigError: the settings contradict each other.
         """
         async with AsyncExitStack() as opening:
-            self._opened = await open_rooms(self.settings, self._clock, opening)
+            self._opened = await open_rooms(self.settings, self._clock, opening, self.monitor)
             if self._warm is not None:
                 warm = partial(self._opened.retriever.warm, self._warm)
                 await opening.enter_async_context(Guarded("warm-up", warm))

@@ -14,6 +14,7 @@ import numpy as np
 from reasoning_bank.embeddings.embedder import BatchLimits, Embedder, Kind, Vectors
 from reasoning_bank.embeddings.waiting import Job, Lane, WaitingTexts, choose
 from reasoning_bank.errors import BusyError, ModelUnavailableError
+from reasoning_bank.monitoring.observing import Observe, unobserved
 
 # Texts of one call that wait at the same time: enough to sort by length, few enough to forget quickly.
 _SLICE = 1_024
@@ -56,6 +57,7 @@ class BatchEmbeddingGenerator:
             faster one by one.
         max_batch_tokens: most tokens per run after padding; None is the embedder's own limit.
         window_ms: how long to wait for more documents before a run (milliseconds); 0 takes only what is waiting.
+        observe: is told what each run of the model took, as "embedding.batch".
         timer: seconds from any start.
     """
 
@@ -66,6 +68,7 @@ class BatchEmbeddingGenerator:
         *,
         max_batch_tokens: int | None = None,
         window_ms: float = 0.0,
+        observe: Observe = unobserved,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         if batch_size < 1:
@@ -74,6 +77,7 @@ class BatchEmbeddingGenerator:
         self._batch_size = batch_size
         self._max_batch_tokens = max_batch_tokens
         self._window_s = window_ms / 1000
+        self._observe = observe
         self._timer = timer
         self._waiting = WaitingTexts()
         self._work = asyncio.Event()
@@ -177,6 +181,7 @@ class BatchEmbeddingGenerator:
         self._finish(run, running.exception(), self._timer() - started)
 
     def _finish(self, run: "_Run", error: BaseException | None, seconds: float) -> None:
+        self._observe("embedding.batch", seconds, error is not None)
         vectors = [None] * len(run.jobs) if error else list(run.vectors)
         for job, vector in zip(run.jobs, vectors, strict=True):
             self._waiting.finish(job, vector, error)

@@ -18,6 +18,7 @@ from reasoning_bank.embeddings.embedder import Embedder, EmbeddingIdentity, Vect
 from reasoning_bank.embeddings.loading import LoadState, ModelLoader, Obtain
 from reasoning_bank.embeddings.pipeline import MemoryEmbedder
 from reasoning_bank.errors import BusyError, ModelUnavailableError, StorageError, UpstreamError
+from reasoning_bank.monitoring.observing import Observe, Timed, unobserved
 from reasoning_bank.storage import embeddings
 from reasoning_bank.storage.database import Database
 from reasoning_bank.storage.embeddings import Coverage
@@ -32,12 +33,21 @@ class RunningModel:
         embedder: the model.
         batch_size: most texts per run.
         obtain: fetches missing files, see ModelLoader.
+        observe: is told what "embedding.query" (as its caller saw it) and "embedding.batch" took.
     """
 
-    def __init__(self, embedder: Embedder, *, batch_size: int = 32, obtain: Obtain | None = None) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        batch_size: int = 32,
+        obtain: Obtain | None = None,
+        observe: Observe = unobserved,
+    ) -> None:
         self.embedder = embedder
         self.loader = ModelLoader(embedder, obtain=obtain)
-        self.generator = BatchEmbeddingGenerator(embedder, batch_size)
+        self.generator = BatchEmbeddingGenerator(embedder, batch_size, observe=observe)
+        self._observe = observe
         self._running = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -79,7 +89,8 @@ class RunningModel:
             UpstreamError: a remote model failed.
             BusyError: too many texts are waiting.
         """
-        return await self.generator.generate_batch(texts, kind="query")
+        with Timed(self._observe, "embedding.query"):
+            return await self.generator.generate_batch(texts, kind="query")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +120,7 @@ class ModelSwitch:
         now: the clock, aware UTC.
         owner: name of this process, different from every other's.
         poll_s: pause between looks for another process's switch (seconds).
+        observe: is told what the older model's work took, as `RunningModel` tells it.
     """
 
     def __init__(
@@ -120,6 +132,7 @@ class ModelSwitch:
         now: Callable[[], datetime],
         owner: str,
         poll_s: float = 2.0,
+        observe: Observe = unobserved,
     ) -> None:
         self._database = database
         self._configured = configured
@@ -127,6 +140,7 @@ class ModelSwitch:
         self._now = now
         self._owner = owner
         self._poll_s = poll_s
+        self._observe = observe
         self._active: str | None = None
         self._other: RunningModel | None = None
         self._retired: RunningModel | None = None
@@ -239,7 +253,7 @@ class ModelSwitch:
         if embedder is None:
             logger.debug("Vectors of %s cannot be compared with here", active)
             return None
-        return await RunningModel(embedder).__aenter__()
+        return await RunningModel(embedder, observe=self._observe).__aenter__()
 
     def _serves(self, active: str) -> bool:
         identity = self.serving.identity if self.serving else None

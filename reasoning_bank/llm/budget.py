@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final
+from time import perf_counter
+from typing import Final, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -21,6 +22,9 @@ _MICROS: Final = 1_000_000
 _BYTES_PER_TOKEN: Final = 3
 """No tokenizer needs more than a token per three bytes of ordinary text (English has four to five)."""
 _TOKENS_PER_TURN: Final = 8
+
+Note: TypeAlias = Callable[[Purpose, float, Usage], object]
+"""Is told of a call of a model: what for, how many seconds it took, and what it used; in any thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +82,24 @@ class Budget:
         database: where it is counted.
         limits: of a day.
         now: the clock.
+        note: is told of each call when it has ended.
+        timer: monotonic clock in seconds.
     """
 
-    def __init__(self, database: Database, *, limits: Limits, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        limits: Limits,
+        now: Callable[[], datetime],
+        note: Note = lambda _purpose, _seconds, _usage: None,
+        timer: Callable[[], float] = perf_counter,
+    ) -> None:
         self._database = database
         self._limits = limits
         self._now = now
+        self._note = note
+        self._timer = timer
 
     @asynccontextmanager
     async def reserved(
@@ -105,12 +121,17 @@ class Budget:
 
         def settle(connection: Connection) -> None:
             if held:  # asked here, behind `reserve` in the queue: who was cancelled while waiting for it cannot know
-                llm_usage.add(connection, day, asked, _taken(target, request, receipt) - most)
+                taken = _taken(target, request, receipt)
+                llm_usage.add(connection, day, asked, taken - most)
+                self._note(purpose, seconds, taken)
 
+        started = self._timer()
         try:
             await self._database.write(reserve)
+            started = self._timer()
             yield receipt
         finally:
+            seconds = self._timer() - started
             # It is in the queue before this waits: a wait that is cancelled does not undo it.
             await self._database.write(settle)
 

@@ -29,6 +29,7 @@ class PoolStatistics:
     Attributes:
         pool_size: most requests at once.
         in_use: requests under way.
+        waiting: requests that wait for one of them to end.
         requests: HTTP requests made.
         connections: connections opened for them.
         reused: requests that went over a kept connection.
@@ -39,6 +40,7 @@ class PoolStatistics:
 
     pool_size: int
     in_use: int
+    waiting: int
     requests: int
     connections: int
     reused: int
@@ -83,7 +85,7 @@ class APIConnectionPool:
         self._opening = asyncio.Lock()
         self._client: httpx2.AsyncClient | None = None
         self._breakers: dict[str, CircuitBreaker] = {}
-        self._in_use = self._requests = self._connections = self._reused = self._waits = 0
+        self._in_use = self._waiting = self._requests = self._connections = self._reused = self._waits = 0
 
     async def __aenter__(self) -> Self:
         """Opens nothing yet: the first call does."""
@@ -102,6 +104,7 @@ class APIConnectionPool:
         return PoolStatistics(
             pool_size=self._pool_size,
             in_use=self._in_use,
+            waiting=self._waiting,
             requests=self._requests,
             connections=self._connections,
             reused=self._reused,
@@ -184,12 +187,15 @@ class APIConnectionPool:
     @asynccontextmanager
     async def _slot(self, call: Call, deadline: float) -> AsyncGenerator[None]:
         self._waits += self._slots.locked()
+        self._waiting += 1
         try:
             async with asyncio.timeout_at(deadline):
                 await self._slots.acquire()
         except TimeoutError as error:
             said = f"{call.whom} was not asked: all {self._pool_size} connections were in use all the time"
             raise AttemptError(said, sent=False, health="unknown") from error
+        finally:
+            self._waiting -= 1
         self._in_use += 1
         try:
             yield

@@ -9,6 +9,7 @@ from reasoning_bank.background.worker import Handler
 from reasoning_bank.embeddings.backends import EmbedderChoice, open_embedder, reopen_embedder
 from reasoning_bank.embeddings.switch import ModelSwitch, RunningModel
 from reasoning_bank.errors import ModelUnavailableError
+from reasoning_bank.monitoring.observing import Observe
 from reasoning_bank.opening.clockwork import Clockwork
 from reasoning_bank.settings import Settings
 from reasoning_bank.storage.database import Database
@@ -36,7 +37,7 @@ def embedder_choice(settings: Settings, clean: Callable[[str], str]) -> Embedder
     )
 
 
-def configured_model(settings: Settings, assets: Assets, clean: Callable[[str], str]) -> RunningModel:
+def configured_model(settings: Settings, assets: Assets, clean: Callable[[str], str], observe: Observe) -> RunningModel:
     """The configured model, not loaded; entered, it loads in the background, fetching what is missing if it may."""
     chosen = settings.embeddings
 
@@ -45,15 +46,30 @@ def configured_model(settings: Settings, assets: Assets, clean: Callable[[str], 
 
     may_fetch = chosen.backend == "onnx" and settings.assets.allow_download
     embedder = open_embedder(embedder_choice(settings, clean), assets)
-    return RunningModel(embedder, batch_size=chosen.batch_size, obtain=obtain if may_fetch else None)
+    return RunningModel(embedder, batch_size=chosen.batch_size, obtain=obtain if may_fetch else None, observe=observe)
 
 
 def model_switch(
-    settings: Settings, database: Database, model: RunningModel, assets: Assets, clock: Clockwork, owner: str
+    settings: Settings,
+    database: Database,
+    model: RunningModel,
+    assets: Assets,
+    clock: Clockwork,
+    *,
+    owner: str,
+    observe: Observe,
 ) -> ModelSwitch:
     """What serves an older model while the configured one embeds the bank anew."""
     reopen = partial(reopen_embedder, assets=assets, threads=settings.embeddings.threads)
-    return ModelSwitch(database, model, reopen=reopen, now=clock.now, owner=owner, poll_s=settings.background.poll_s)
+    return ModelSwitch(
+        database,
+        model,
+        reopen=reopen,
+        now=clock.now,
+        owner=owner,
+        poll_s=settings.background.poll_s,
+        observe=observe,
+    )
 
 
 def embedding_handler(models: ModelSwitch, indexer: Indexer | None) -> Handler:

@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from reasoning_bank.errors import ConfigError
+from reasoning_bank.monitoring.observing import Observe
 from reasoning_bank.opening.clockwork import Clockwork
 from reasoning_bank.settings import Settings
 from reasoning_bank.storage.database import Database
@@ -15,10 +16,10 @@ VECTORS_NAME: Final = "vectors"
 
 
 def vector_index(
-    settings: Settings, database: Database, clock: Clockwork, stack: AsyncExitStack
+    settings: Settings, database: Database, clock: Clockwork, stack: AsyncExitStack, observe: Observe
 ) -> tuple[ChromaDBAdapter | None, Indexer | None]:
     """The index the settings name and what keeps it current, not opened; None twice where they want none."""
-    index = _configured_index(settings)
+    index = _configured_index(settings, observe)
     if index is None:
         return None, None
     stack.push_async_callback(index.close)
@@ -32,7 +33,7 @@ def _indexer(settings: Settings, database: Database, index: ChromaDBAdapter, clo
     return Indexer(database, index, now=clock.now, index_from=wanted_from, poll_s=settings.background.poll_s)
 
 
-def _configured_index(settings: Settings) -> ChromaDBAdapter | None:
+def _configured_index(settings: Settings, observe: Observe) -> ChromaDBAdapter | None:
     chosen = settings.vectors
     if chosen.chroma_mode == "off" or chosen.search == "exact":
         return None
@@ -56,4 +57,5 @@ def _configured_index(settings: Settings) -> ChromaDBAdapter | None:
         cache_size=settings.cache.queries.size,
         batch_size=chosen.batch_size,
         at=at,
+        observe=observe,
     )

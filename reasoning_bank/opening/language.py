@@ -11,16 +11,18 @@ from pydantic import SecretStr
 from reasoning_bank.cache.file import FileCache
 from reasoning_bank.errors import ConfigError
 from reasoning_bank.learning.prompting import Verdict
-from reasoning_bank.llm.budget import Budget, Limits
+from reasoning_bank.llm.budget import Budget, Limits, Note
 from reasoning_bank.llm.exchange import Provider, Purpose
 from reasoning_bank.llm.model import LanguageModel
 from reasoning_bank.llm.providers import ProviderChoice, open_provider
 from reasoning_bank.llm.response_cache import ResponseCache
 from reasoning_bank.llm.routing import Price, Routes, Target, refuse_unpriced, routes
 from reasoning_bank.llm.templates import Templates, templates
+from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.opening.clockwork import Clockwork
 from reasoning_bank.settings import LanguageModelSettings, ProviderSettings, Settings
 from reasoning_bank.storage.database import Database
+from reasoning_bank.storage.llm_usage import Usage
 
 if TYPE_CHECKING:
     from reasoning_bank.llm.pool import APIConnectionPool
@@ -72,6 +74,7 @@ async def language_model(
     stack: AsyncExitStack,
     *,
     clean: Callable[[str], str],
+    monitor: PerformanceMonitor,
 ) -> Language | None:
     """The language models, or None where the settings name none; nothing is sent before the first question.
 
@@ -94,13 +97,22 @@ async def language_model(
         refuse_unpriced(every)
     model = LanguageModel(
         targets,
-        budget=Budget(database, limits=limits, now=clock.now),
+        budget=Budget(database, limits=limits, now=clock.now, note=_noted(monitor)),
         templates=known_cases,
         cache=_answers(settings, clock, stack),
         clean=clean,
         timeout_s=chosen.timeout_s,
     )
     return Language(model, every, pools)
+
+
+def _noted(monitor: PerformanceMonitor) -> Note:
+    def note(purpose: Purpose, seconds: float, usage: Usage) -> None:
+        for operation in ("llm", f"llm.{purpose}"):
+            monitor.observe(operation, seconds, usage.failures > 0)
+        monitor.count(f"llm.tokens.{purpose}", usage.tokens)
+
+    return note
 
 
 async def _routes(

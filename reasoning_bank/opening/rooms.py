@@ -18,11 +18,15 @@ from reasoning_bank.background.worker import Handler, OutboxWorker
 from reasoning_bank.compression.threaded import ThreadedCompressor
 from reasoning_bank.embeddings.switch import ModelSwitch, RunningModel
 from reasoning_bank.learning.work import EMBED
+from reasoning_bank.monitoring.metrics import PerformanceMonitor
+from reasoning_bank.monitoring.observing import Observe
+from reasoning_bank.monitoring.sampling import Sampler
 from reasoning_bank.opening.clockwork import Clockwork
 from reasoning_bank.opening.embedding import configured_model, embedding_handler, model_switch
 from reasoning_bank.opening.indexing import vector_index
 from reasoning_bank.opening.language import Language, known_cases, language_model
 from reasoning_bank.opening.learning import Learning, learning
+from reasoning_bank.opening.monitoring import attach, process_sampler
 from reasoning_bank.opening.privacy import outgoing, redaction_rules, redactor_of
 from reasoning_bank.opening.searching import retrieval_caches, retriever_of
 from reasoning_bank.opening.texts import counting, threaded_compressor, token_counter
@@ -61,6 +65,7 @@ class Rooms:
     count_tokens: Callable[[str], int]
     compressor: ThreadedCompressor
     caches: RetrievalCaches
+    sampler: Sampler
 
     @cached_property
     def tasks(self) -> tuple[Guarded, ...]:
@@ -70,6 +75,7 @@ class Rooms:
             "usage": self.usage.run,
             "token ranks": self._load_ranks,
             "terms": partial(keep_terms_current, self.database),
+            "sampling": self.sampler.run,
         }
         if self.indexer is not None:
             works["vector index"] = self.indexer.run
@@ -79,38 +85,32 @@ class Rooms:
         await anyio.to_thread.run_sync(self.tokens.load, abandon_on_cancel=True)
 
 
-async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack) -> Rooms:
+async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack, monitor: PerformanceMonitor) -> Rooms:
     """Open every room; leaving `stack` closes them.
 
     Raises:
         StorageError: the data directory cannot be used.
         ConfigError: the settings name a model the backend does not know.
     """
-    database = await stack.enter_async_context(
-        Database(
-            settings.data_dir / DATABASE_NAME,
-            durability=settings.durability,
-            busy_timeout_s=settings.storage.busy_timeout_s,
-            readers=settings.storage.readers,
-            now=clock.now,
-        )
-    )
+    database = await stack.enter_async_context(_database(settings, clock, monitor.observe))
     salt = bytes.fromhex(await database.write(lambda c: facts.put_once(c, _SALT, secrets.token_hex(16))))
     assets = Assets(settings.assets_dir, hub_url=settings.assets.hub_url, allow_download=settings.assets.allow_download)
     owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     rules = await anyio.to_thread.run_sync(redaction_rules, settings)
     clean = outgoing(salt, rules)
-    model = await stack.enter_async_context(configured_model(settings, assets, clean))
-    models = await stack.enter_async_context(model_switch(settings, database, model, assets, clock, owner))
+    model = await stack.enter_async_context(configured_model(settings, assets, clean, monitor.observe))
+    models = await stack.enter_async_context(
+        model_switch(settings, database, model, assets, clock, owner=owner, observe=monitor.observe)
+    )
     tokens = await anyio.to_thread.run_sync(token_counter, settings, assets)
     count_tokens = counting(tokens)
-    index, indexer = vector_index(settings, database, clock, stack)
+    index, indexer = vector_index(settings, database, clock, stack, monitor.observe)
     redactor = redactor_of(settings, database, salt, rules)
     caches = retrieval_caches(settings)
     retriever = retriever_of(settings, database, models, caches, count_tokens, index, clock)
     compressor = threaded_compressor(settings, tokens, models)
     cases = await known_cases(settings)
-    language = await language_model(settings, database, cases, clock, stack, clean=clean)
+    language = await language_model(settings, database, cases, clock, stack, clean=clean, monitor=monitor)
 
     def wake() -> None:  # the worker is made last: of the handlers that queue more work for it
         worker.wake()
@@ -144,10 +144,27 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         count_tokens=count_tokens,
         compressor=compressor,
         caches=caches,
+        sampler=process_sampler(settings, database, monitor, clock),
     )
+    attach(rooms, monitor)
+    stack.callback(monitor.detach)
     for task in rooms.tasks:
         await stack.enter_async_context(task)
     return rooms
+
+
+def _database(settings: Settings, clock: Clockwork, observe: Observe) -> Database:
+    return Database(
+        settings.data_dir / DATABASE_NAME,
+        durability=settings.durability,
+        busy_timeout_s=settings.storage.busy_timeout_s,
+        readers=settings.storage.readers,
+        group=settings.storage.group,
+        linger_s=settings.storage.linger_ms / 1000,
+        slow_s=settings.monitoring.slow_query_ms / 1000,
+        observe=observe,
+        now=clock.now,
+    )
 
 
 def _worker(

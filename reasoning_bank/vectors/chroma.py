@@ -19,6 +19,7 @@ import anyio.to_thread
 
 from reasoning_bank.cache.memory import CacheStatistics, MemoryCache
 from reasoning_bank.errors import StorageError
+from reasoning_bank.monitoring.observing import Observe, Timed, unobserved
 from reasoning_bank.vectors.connection import Cloud, Server
 from reasoning_bank.vectors.generation import Build, Generation, Held
 from reasoning_bank.vectors.index import Candidates, IndexState, IndexStatus, Vector
@@ -52,6 +53,7 @@ class ChromaDBAdapter:
         *,
         at: Server | Cloud | None = None,
         timeout_s: float = 2.0,
+        observe: Observe = unobserved,
     ) -> None:
         """Describe the index; nothing is opened or imported yet.
 
@@ -63,12 +65,14 @@ class ChromaDBAdapter:
             batch_size: vectors per write, cut to what Chroma takes. One at a time is 30 to 80 times slower.
             at: a server or Chroma Cloud instead of a directory.
             timeout_s: seconds a search waits for candidates before it goes on without them.
+            observe: is told what asking Chroma ("index.query") and writing to it ("index.write") took.
         """
         self._directory = Path(persist_directory)
         self._at = at
         self._largest = CLOUD_RECORDS if isinstance(at, Cloud) else LOCAL_RECORDS
         self.batch_size = min(batch_size, self._largest)
         self._timeout_s = timeout_s
+        self._observe = observe
         self._cache: MemoryCache[Candidates] = MemoryCache(cache_size if enable_memory_cache else 0)
         self._ownership = Ownership(self._directory.with_name(f"{self._directory.name}.lock"))
         self._serving: Generation | None = None
@@ -126,7 +130,9 @@ class ChromaDBAdapter:
         if (known := self._cache.get(key)) is not None:
             return known
         try:
-            found = await self._work(generation, partial(generation.nearest, workspace, query, limit), self._timeout_s)
+            with Timed(self._observe, "index.query"):
+                ask = partial(generation.nearest, workspace, query, limit)
+                found = await self._work(generation, ask, self._timeout_s)
         except StorageError as error:
             logger.warning("no candidates from the vector index: %s", error)
             return None
@@ -224,7 +230,8 @@ class ChromaDBAdapter:
     ) -> Held:
         """Do what `apply` does, to any build."""
         change = partial(generation.apply, workspace, upserts, deletes, seq=seq)
-        return await self._work(generation, self._as_owner(change), WORKING_S)
+        with Timed(self._observe, "index.write"):
+            return await self._work(generation, self._as_owner(change), WORKING_S)
 
     async def serve(self, generation: Generation) -> None:
         """Work on this build from now on, answer from it once it is vouched for, and close the one before."""
