@@ -1,13 +1,16 @@
-"""Which figures of a snapshot a pattern names, and how many observations stand behind one."""
+"""Figures by name: which a pattern names, what stands behind one, and comparisons of them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from typing import Final
 
+from reasoning_bank.errors import InputError
 from reasoning_bank.monitoring.snapshot import STATISTICS, Snapshot, Window
 
-ANY = "*"
+ANY: Final = "*"
 """In a metric: any one part of a name, so that `queue.*:error_rate` is about each kind of work."""
+COMPARISON: Final = re.compile(r"(?P<left>\S+) (?P<sign><=|>=|<|>) (?:(?P<factor>[\d.]+) x )?(?P<right>\S+)")
 
 
 def check_metric(metric: str) -> None:
@@ -40,6 +43,72 @@ def observations(snapshot: Snapshot, metric: str, window: Window) -> float:
         return 1.0 if name in snapshot.gauges else 0.0
     counted = "lookups" if statistic in ("hit_rate", "lookups") else "count"
     return snapshot.value(f"{name}:{counted}", window) or 0.0
+
+
+class Evidence(Mapping[str, float]):
+    """Figures by name, which remembers those that were looked at and there.
+
+    Names are `NAME:STATISTIC` as `Snapshot.value` takes them; `setting.NAME`, with a flag `setting.NAME=VALUE` for a
+    setting that is a word; and `machine.cores`, `machine.memory_bytes`, `machine.gpus`.
+    """
+
+    def __init__(self, snapshot: Snapshot, further: Mapping[str, float], *, window: Window) -> None:
+        self.seen: dict[str, float] = {}
+        self._snapshot = snapshot
+        self._further = further
+        self._window: Window = window
+
+    def __getitem__(self, name: str) -> float:
+        value = self._further.get(name)
+        if value is None and ":" in name:
+            value = self._snapshot.value(name, self._window)
+        if value is None:
+            raise KeyError(name)
+        self.seen[name] = value
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._further
+        for pattern in (f"{ANY}:{statistic}" for statistic in ("count", "value")):
+            yield from named_by(pattern, self._snapshot)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def about(self, pattern: str) -> list[str]:
+        """What `*` stands for in a metric, once for each figure it names."""
+        return [part_named(pattern, metric) for metric in named_by(pattern, self._snapshot)]
+
+    def afresh(self) -> "Evidence":
+        """The same figures, none looked at."""
+        return Evidence(self._snapshot, self._further, window=self._window)
+
+
+def holds(line: str, figures: Mapping[str, float]) -> bool:
+    """Whether a comparison holds; not where a figure of it is not known."""
+    found = COMPARISON.fullmatch(line)
+    if found is None:
+        raise InputError(f"{line!r} is no comparison: write FIGURE > NUMBER")
+    left, right = (_figure(found[side], figures) for side in ("left", "right"))
+    if left is None or right is None:
+        return False
+    right *= float(found["factor"] or 1)
+    match found["sign"]:
+        case "<":
+            return left < right
+        case ">":
+            return left > right
+        case "<=":
+            return left <= right
+        case _:
+            return left >= right
+
+
+def _figure(name: str, figures: Mapping[str, float]) -> float | None:
+    try:
+        return float(name)
+    except ValueError:
+        return figures.get(name)
 
 
 @lru_cache(maxsize=256)
