@@ -1,6 +1,6 @@
 """How a named cache is configured."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -45,7 +45,7 @@ class CacheConfig:
             `hybrid` keeps a copy in memory in front of it.
 
     Raises:
-        ValueError: a bound is negative, the time to live is not positive, or a shared backend has no location.
+        ValueError: a bound is negative, or the time to live is not positive.
     """
 
     backend: CacheBackend = CacheBackend.MEMORY
@@ -54,7 +54,7 @@ class CacheConfig:
     eviction_policy: EvictionPolicy = EvictionPolicy.LRU
     max_bytes: int | None = None
     enabled: bool = True
-    location: str | None = None
+    location: str | None = field(default=None, repr=False)  # a URL may hold a password
 
     def __post_init__(self) -> None:
         """Refuse bounds that mean nothing."""
@@ -62,5 +62,3 @@ class CacheConfig:
             raise ValueError(f"bounds must be >= 0, got max_size={self.max_size!r} and max_bytes={self.max_bytes!r}")
         if self.default_ttl <= 0:
             raise ValueError(f"default_ttl must be > 0 seconds, got {self.default_ttl!r}")
-        if self.backend is not CacheBackend.MEMORY and self.location is None:
-            raise ValueError(f"backend {self.backend.value!r} needs a location: the path of a file or a redis:// URL")
