@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ import anyio
 from sqlalchemy import Connection
 
 from reasoning_bank.errors import BusyError, ModelUnavailableError, ReasoningBankError, StorageError, UpstreamError
+from reasoning_bank.monitoring.observing import Observe, unobserved
 from reasoning_bank.storage import Database, outbox
 from reasoning_bank.storage.outbox import OutboxRow
 
@@ -30,13 +32,20 @@ _LINGER_S = 0.05
 
 @dataclass(slots=True)
 class KindStatistics:
-    """What became of the rows of one kind since the worker was made."""
+    """What became of the rows of one kind since the worker was made.
+
+    Attributes:
+        handler_s: seconds spent on all batches.
+        waited_s: seconds that all rows had waited when they were first begun.
+    """
 
     done: int = 0
     failed: int = 0
     dead: int = 0
     postponed: int = 0
     batches: int = 0
+    handler_s: float = 0.0
+    waited_s: float = 0.0
     last_error: str | None = None
 
 
@@ -55,6 +64,7 @@ class OutboxWorker:
         batch: rows given to a handler at once; a row that failed before is tried alone.
         max_attempts: attempts after which a row is given up, until someone requeues it.
         jitter: uniform in 0..1; spreads the retries of several processes.
+        observe: is told what each batch took as "queue.<kind>", and how long a row had waited as "queue.<kind>.wait".
     """
 
     def __init__(  # noqa: PLR0913 -- plain keywords instead of Settings
@@ -69,6 +79,7 @@ class OutboxWorker:
         batch: int = 32,
         max_attempts: int = outbox.MAX_ATTEMPTS,
         jitter: Callable[[], float],
+        observe: Observe = unobserved,
     ) -> None:
         self._database = database
         self._handlers = dict(handlers)
@@ -79,6 +90,7 @@ class OutboxWorker:
         self._batch = batch
         self._max_attempts = max_attempts
         self._jitter = jitter
+        self._observe = observe
         self._held: set[int] = set()
         self._awake = {kind: anyio.Event() for kind in self._handlers}
         self._statistics = {kind: KindStatistics() for kind in self._handlers}
@@ -167,9 +179,15 @@ class OutboxWorker:
 
     async def _handle(self, kind: str, rows: Sequence[OutboxRow]) -> None:
         mine = self._statistics[kind]
-        mine.batches += 1
+        self._count_waits(kind, rows)
+        started = time.perf_counter()
         # An error is noted in the outbox, and the work is done again later or given up; a cancellation goes on.
         (error,) = await asyncio.gather(self._handlers[kind](rows), return_exceptions=True)
+        seconds = time.perf_counter() - started
+        mine.batches += 1
+        mine.handler_s += seconds
+        # What has to wait, and what is cancelled, did not fail.
+        self._observe(f"queue.{kind}", seconds, isinstance(error, Exception) and _wait_s(error) is None)
         if isinstance(error, Exception):
             await self._note(kind, rows, error)
         elif error is not None:
@@ -177,6 +195,14 @@ class OutboxWorker:
         else:
             mine.done += await self._database.write(lambda conn: outbox.finish(conn, self._owner, _seqs(rows)))
             self._held.difference_update(_seqs(rows))
+
+    def _count_waits(self, kind: str, rows: Sequence[OutboxRow]) -> None:
+        now = self._now()
+        for row in rows:
+            if row.attempts == 1:
+                waited_s = max(0.0, (now - row.created_at).total_seconds())
+                self._statistics[kind].waited_s += waited_s
+                self._observe(f"queue.{kind}.wait", waited_s, False)
 
     async def _note(self, kind: str, rows: Sequence[OutboxRow], error: Exception) -> None:
         mine = self._statistics[kind]

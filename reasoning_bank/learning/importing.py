@@ -22,7 +22,7 @@ from reasoning_bank.records import (
     StoreResult,
     Trace,
 )
-from reasoning_bank.storage import lineage, memories, traces, workspaces
+from reasoning_bank.storage import lineage, memories, outbox, traces, workspaces
 from reasoning_bank.storage.database import Database
 from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.fields import content_hash
@@ -36,6 +36,7 @@ class TraceImporter:
 
     Args:
         redactor: gives the redactor of a workspace.
+        max_pending: pieces of background work above which nothing is imported until some is done.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class TraceImporter:
         redactor: Callable[[str], Redactor],
         limits: Limits,
         now: Callable[[], datetime],
+        max_pending: int = 100_000,
     ) -> None:
         self._database = database
         self._redactor = redactor
         self._limits = limits
         self._now = now
+        self._max_pending = max_pending
 
     def store(
         self,
@@ -65,7 +68,11 @@ class TraceImporter:
             identified: gives a redacted trace and its memories the ids they lack, always the same for the same
                 words; what is there already is left as it is and reported with the reason "already stored".
             source: the way they came.
+
+        Raises:
+            BusyError: too much background work waits; nothing is stored, and the error says when to try again.
         """
+        self._database.read_now(lambda connection: outbox.refuse_above(connection, self._max_pending))
         redactor = self._redactor(workspace)
         redactor.refuse(workspace, "workspace")
         admitted = [identified(self._admitted(trace, redactor)) for trace in batch]
@@ -122,23 +129,25 @@ def _store(
     )
     known = traces.existing_ids(connection, workspace, [given(trace.id) for trace in batch])
     results: list[StoreResult] = []
+    told: list[Trace] = []
     fresh: list[ImportedMemory] = []
     rows: list[Memory] = []
     for trace in batch:
         trace_id = given(trace.id)
         if trace_id not in known:
             created = trace.created_at or now
-            row = Trace(trace_id, workspace, trace.report, created, digest(asdict(trace.report)), source)
-            traces.insert(connection, row)
+            told.append(Trace(trace_id, workspace, trace.report, created, digest(asdict(trace.report)), source))
             known.add(trace_id)
         new = [memory for memory in trace.memories if memory.id not in there]
         there.update(given(memory.id) for memory in new)
         fresh += new
         rows += [_imported(memory, workspace, trace_id, now) for memory in new]
         results.append(_result(trace, trace_id, {given(memory.id) for memory in new}))
+    traces.insert(connection, *told)
     memories.insert(connection, rows, [terms[row.id] for row in rows])
     _link(connection, workspace, fresh, now)
-    promise(connection, workspace, EMBED, [row.id for row in rows if row.deleted_at is None], now=now)
+    living = [row.id for row in rows if row.deleted_at is None]
+    promise(connection, workspace, EMBED, living, now=now, priority=outbox.BULK)
     return results
 
 

@@ -20,7 +20,7 @@ from reasoning_bank.privacy.doors import redact_record
 from reasoning_bank.privacy.redaction import Redactor
 from reasoning_bank.privacy.suspicion import suspected
 from reasoning_bank.records import Counters, Memory, MemoryItem, NewTrace, Source, StoredMemory
-from reasoning_bank.storage import memories, rejections
+from reasoning_bank.storage import memories, outbox, rejections
 from reasoning_bank.storage.rejections import Rejection
 from reasoning_bank.text.analyser import analyse
 from reasoning_bank.text.fields import content_hash
@@ -119,8 +119,20 @@ class Intake:
                 kept[content_hash(item)] = _prepared(item)
         return Examined(kept, tuple(refused))
 
-    def keep(self, connection: Connection, workspace: str, trace_id: str, examined: Examined) -> list[StoredMemory]:
-        """Store what was examined, as memories of a stored trace; in the caller's transaction."""
+    def keep(
+        self,
+        connection: Connection,
+        workspace: str,
+        trace_id: str,
+        examined: Examined,
+        *,
+        priority: int = outbox.FRESH,
+    ) -> list[StoredMemory]:
+        """Store what was examined, as memories of a stored trace; in the caller's transaction.
+
+        Args:
+            priority: of the background work it leaves.
+        """
         now = self.now()
         known = memories.by_content_hash(connection, workspace, examined.kept)
         fresh = {
@@ -130,10 +142,10 @@ class Intake:
         }
         terms = [examined.kept[digest].terms for digest in fresh]
         memories.insert(connection, list(fresh.values()), terms)
-        promise(connection, workspace, EMBED, [memory.id for memory in fresh.values()], now=now)
+        promise(connection, workspace, EMBED, [memory.id for memory in fresh.values()], now=now, priority=priority)
         if self._consolidates:
             served = [memory.id for memory in fresh.values() if memory.quarantined_for is None]
-            promise(connection, workspace, CONSOLIDATE, served, now=now)
+            promise(connection, workspace, CONSOLIDATE, served, now=now, priority=priority)
         rejections.add(connection, workspace, trace_id, examined.refused, now=now)
         for digest, id_ in known.items():
             item = examined.kept[digest].item

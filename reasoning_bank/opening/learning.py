@@ -83,7 +83,9 @@ def learning(  # noqa: PLR0913 -- the rooms that learning stands on
         handlers[DISTIL] = distiller.handle
     return Learning(
         recorder=recorder,
-        importer=TraceImporter(database, redactor=redactor, limits=limits, now=clock.now),
+        importer=TraceImporter(
+            database, redactor=redactor, limits=limits, now=clock.now, max_pending=settings.background.max_pending
+        ),
         capturer=KnowledgeCapturer(database, recorder, intake),
         editor=MemoryEditor(database, redactor=redactor, limits=limits, now=clock.now),
         served=served,

@@ -1,6 +1,7 @@
 """What may come in, and how it is redacted, from the settings and each workspace's own mode."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, cast
 
 from reasoning_bank.learning.admission import Limits
@@ -37,12 +38,14 @@ def redactor_of(
     """The redactor of a workspace: its own privacy mode where it has one, else the setting."""
     redactors = {mode: Redactor(mode, salt, rules=rules) for mode in MODES}
 
-    def of(workspace: str) -> Redactor:
+    @lru_cache(maxsize=1_000)
+    def mode(workspace: str, _version: int) -> Mode:
         found = database.read_now(lambda connection: workspaces.find(connection, workspace))
         own = found.privacy_mode if found else None
-        return redactors[cast("Mode", own or settings.privacy.mode)]
+        return cast("Mode", own or settings.privacy.mode)
 
-    return of
+    # One call asks several times. Whatever any process commits gives the database another version.
+    return lambda workspace: redactors[mode(workspace, database.data_version())]
 
 
 def outgoing(salt: bytes, rules: RuleSet | None) -> Callable[[str], str]:
