@@ -1,8 +1,8 @@
 """What was taken back from a shared store: how others learn of it, and what is still owed to it."""
 
 import zlib
-from collections.abc import Iterator, MutableSequence
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Iterator
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 SLOTS: Final = 4_096
 _MOST_OWED: Final = 1_000
@@ -26,6 +26,14 @@ class Target(NamedTuple):
         return 1 + zlib.crc32(name.encode("utf-8", "surrogatepass")) % (SLOTS - 1)
 
 
+class Counters(Protocol):
+    """`SLOTS` numbers."""
+
+    def __getitem__(self, slot: int, /) -> int: ...
+
+    def __setitem__(self, slot: int, number: int, /) -> None: ...
+
+
 class Versions:
     """Counters of changes: what was read at a version may be served while the version is the same.
 
@@ -33,10 +41,10 @@ class Versions:
     was killed there, until the next change of the same counter. Counters only grow.
 
     Args:
-        counters: `SLOTS` even numbers; memory that several processes share, or of this process alone.
+        counters: even in the beginning; of this process alone, or what several processes share.
     """
 
-    def __init__(self, counters: MutableSequence[int]) -> None:
+    def __init__(self, counters: Counters) -> None:
         self._counters = counters
 
     def of(self, namespace: str, key: str) -> Version | None:
@@ -47,7 +55,7 @@ class Versions:
 
     def changing(self, target: Target) -> None:
         """Say that a change begins."""
-        self._counters[target.slot] |= 1
+        self._counters[target.slot] = self._counters[target.slot] | 1
 
     def changed(self, slot: int) -> None:
         """Say that a change is there for all to see, or will never be; also without `changing` before."""

@@ -140,6 +140,8 @@ class RedisServer:
         with suppress(TimeoutError):
             async with asyncio.timeout(WAIT_S):
                 await self._attempted.wait()
+        if self._reaching.done():
+            self._reaching.result()
         return self._up
 
     async def _reach(self) -> None:
@@ -186,6 +188,8 @@ class RedisServer:
             socket_timeout=WAIT_S,
             socket_connect_timeout=WAIT_S,
             retry=retry.Retry(backoff.NoBackoff(), 0),
+            protocol=2,
+            driver_info=None,  # else it looks its own version up on disk, with each connection
         )
         return library.Redis(connection_pool=pool)
 

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from dataclasses import asdict
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from reasoning_bank.cache.file import FileCache, FileCacheStatistics
+from reasoning_bank.cache.named import Cache
 from reasoning_bank.llm.exchange import ModelRequest
 from reasoning_bank.llm.routing import Target
+from reasoning_bank.records import JsonValue
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -21,15 +22,15 @@ class ResponseCache:
     What is kept is what was valid and clean: no error, no refusal, no cut answer, no secret.
 
     Args:
-        file: where they are kept.
+        cache: where they are kept, as JSON.
     """
 
-    def __init__(self, file: FileCache) -> None:
-        self._file = file
+    def __init__(self, cache: Cache[Any]) -> None:
+        self._cache = cache
 
     async def get(self, workspace: str, key: str, answer: type[T]) -> T | None:
         """Return the answer kept under a key, or None where there is none, or none that is valid today."""
-        kept = await self._file.get(workspace, key)
+        kept = await self._cache.get(key, namespace=workspace)
         try:
             return None if kept is None else answer.model_validate(kept)
         except ValidationError:
@@ -37,15 +38,15 @@ class ResponseCache:
 
     async def put(self, workspace: str, key: str, value: BaseModel) -> None:
         """Keep an answer."""
-        await self._file.put(workspace, key, value.model_dump(mode="json", by_alias=True))
+        await self._cache.set(key, value.model_dump(mode="json", by_alias=True), namespace=workspace)
 
     async def clear(self, workspace: str | None = None) -> None:
         """Drop the answers given to one workspace, or all."""
-        await self._file.clear(workspace)
+        await self._cache.clear(workspace)
 
-    async def statistics(self) -> FileCacheStatistics:
+    async def statistics(self) -> dict[str, JsonValue]:
         """Return sizes, bounds and counters."""
-        return await self._file.statistics()
+        return await self._cache.statistics()
 
 
 def cache_key(target: Target, request: ModelRequest) -> str | None:

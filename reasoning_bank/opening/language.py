@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 import anyio.to_thread
 from pydantic import SecretStr
 
+from reasoning_bank.cache.config import CacheBackend, CacheConfig
 from reasoning_bank.cache.file import FileCache
+from reasoning_bank.cache.named import Cache
 from reasoning_bank.errors import ConfigError
 from reasoning_bank.learning.prompting import Verdict
 from reasoning_bank.llm.budget import Budget, Limits, Note
@@ -165,12 +167,12 @@ def _answers(settings: Settings, clock: Clockwork, stack: AsyncExitStack) -> Res
     kept = settings.cache.llm
     if not (settings.cache.enabled and kept.enabled and kept.size):
         return None
+    config = CacheConfig(CacheBackend.FILE, kept.size, kept.ttl_s, max_bytes=int(kept.max_mb * 2**20))
     file = FileCache(
         settings.data_dir / ANSWERS_NAME,
-        ttl_s=kept.ttl_s,
         max_entries=kept.size,
         max_bytes=int(kept.max_mb * 2**20),
         now=clock.now,
     )
-    stack.callback(file.close)
-    return ResponseCache(file)
+    stack.push_async_callback(file.aclose)
+    return ResponseCache(Cache("llm", config, store=file))

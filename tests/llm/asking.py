@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from reasoning_bank.cache.config import CacheBackend, CacheConfig
 from reasoning_bank.cache.file import FileCache
+from reasoning_bank.cache.named import Cache
 from reasoning_bank.llm.budget import Budget, Limits
 from reasoning_bank.llm.exchange import Message, ModelRequest, Provider, Reply, TokenUsage
 from reasoning_bank.llm.model import LanguageModel
@@ -87,7 +89,8 @@ class Asking:
         self.templates.load()
         # Durability against power cuts is not what these tests look at.
         self.database = Database(folder / "bank.db", durability="process", busy_timeout_s=30, now=self.clock)
-        self.file = FileCache(folder / "llm.db", ttl_s=86_400, max_entries=100, max_bytes=1_000_000, now=self.clock)
+        self.file = FileCache(folder / "llm.db", max_entries=100, max_bytes=1_000_000, now=self.clock)
+        self.cache = Cache[Any]("llm", CacheConfig(CacheBackend.FILE, default_ttl=86_400), store=self.file)
 
     def model(
         self,
@@ -107,7 +110,7 @@ class Asking:
             ),
             budget=Budget(self.database, limits=limits, now=self.clock),
             templates=self.templates,
-            cache=ResponseCache(self.file) if cached else None,
+            cache=ResponseCache(self.cache) if cached else None,
             clean=lambda text: text.replace("hunter2", "[REDACTED]"),
         )
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from reasoning_bank.llm.chat_completions import ChatCompletionsClient
 from reasoning_bank.llm.exchange import Message, ModelRequest
 from reasoning_bank.llm.model import Answered
 from reasoning_bank.llm.pool import APIConnectionPool
+from reasoning_bank.llm.response_cache import cache_key
 from reasoning_bank.llm.routing import PURPOSES, Price, refuse_unpriced, routes
 from reasoning_bank.llm.scripted import ScriptedReply
 
@@ -63,10 +63,10 @@ async def test_an_answer_is_forgotten_after_its_time(asking: Asking) -> None:
 async def test_a_kept_answer_that_is_not_valid_any_more_is_asked_anew(asking: Asking) -> None:
     model = asking.model(provider := script(says(GOOD)))
     await model.ask("w", "judge", question(), Verdict)
-    with sqlite3.connect(asking.file.path) as connection:
-        ((key,),) = connection.execute("SELECT key FROM entries")
-    connection.close()
-    await asking.file.put("w", key, {"outcome": "success", "reason": ""})
+    key = cache_key(model._routes["judge"][0], provider.requests[0])
+    assert key is not None
+    assert await asking.cache.get(key, namespace="w") == SUCCESS.model_dump()
+    await asking.cache.set(key, {"outcome": "success", "reason": ""}, namespace="w")
     assert (await model.ask("w", "judge", question(), Verdict)).by == "llm:m"
     assert len(provider.requests) == 2
 
