@@ -126,7 +126,7 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         wake=wake,
     )
     handlers = {EMBED: embedding_handler(models, indexer), **learns.handlers}
-    worker = _worker(settings, database, handlers, clock, owner)
+    worker = _worker(settings, database, handlers, clock, owner=owner, observe=monitor.observe)
     rooms = Rooms(
         database=database,
         assets=assets,
@@ -168,7 +168,13 @@ def _database(settings: Settings, clock: Clockwork, observe: Observe) -> Databas
 
 
 def _worker(
-    settings: Settings, database: Database, handlers: Mapping[str, Handler], clock: Clockwork, owner: str
+    settings: Settings,
+    database: Database,
+    handlers: Mapping[str, Handler],
+    clock: Clockwork,
+    *,
+    owner: str,
+    observe: Observe,
 ) -> OutboxWorker:
     return OutboxWorker(
         database,
@@ -180,4 +186,5 @@ def _worker(
         batch=settings.background.batch,
         max_attempts=settings.background.max_attempts,
         jitter=clock.jitter,
+        observe=observe,
     )
