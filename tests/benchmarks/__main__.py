@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark, or the one named: python -m tests.benchmarks [NAME [ARGUMENT...]]."""
+"""`make measure`: every benchmark, or the one named: python -m tests.benchmarks [NAME [ARGUMENT...]]."""
 
 import importlib
 import sys

@@ -32,7 +32,7 @@ from reasoning_bank.compression.compressor import PromptCompressor
 from reasoning_bank.compression.relevance import Encode
 from reasoning_bank.embeddings.embedder import Kind, Vectors
 from reasoning_bank.embeddings.onnx import OnnxEmbedder
-from reasoning_bank.evaluation.bench.prompting import CLAIMS, packaged_prompt
+from reasoning_bank.evaluation.bench.prompting import SAVED, packaged_prompt
 from reasoning_bank.evaluation.compressing import RATIOS, Compressed, Item, baselines, judge, read_items, units
 from reasoning_bank.evaluation.metrics import means
 from reasoning_bank.text.tokens import TokenCounter, counter
@@ -122,7 +122,7 @@ def claims() -> dict[str, Any]:
     """Three prompts of about 500, 2,500 and 8,000 tokens: lossless alone, and at the ratio that the claim means."""
     compressor = PromptCompressor(10**9, 1.0, tokenizer=_counter("o200k_base"))
     report: dict[str, Any] = {}
-    for name, claim in CLAIMS.items():
+    for name, claim in SAVED.items():
         prompt = packaged_prompt(name)
         lean, cut = compressor.compress(prompt), compressor.compress(prompt, ratio=1 - claim)
         report[name] = {

@@ -9,10 +9,10 @@ from anyio.from_thread import start_blocking_portal
 from reasoning_bank.embeddings.batching import BatchEmbeddingGenerator
 from reasoning_bank.embeddings.embedder import Embedder
 from reasoning_bank.evaluation.bench.lessons import lesson
-from reasoning_bank.evaluation.bench.rows import Measured, milliseconds, paired
+from reasoning_bank.evaluation.bench.rows import Measured, cpu_milliseconds, paired
 from reasoning_bank.evaluation.bench.workbench import Workbench
 
-TEXTS: Final = {8: 64, 30: 48, 170: 12}
+TEXTS: Final = {8: 32, 30: 16, 170: 4}
 """Tokens per text -> texts of one round."""
 BATCH_SIZE: Final = 32
 
@@ -23,7 +23,7 @@ def batches(tokens: int) -> Callable[[Workbench], Measured]:
 
 
 def model_loading(bench: Workbench) -> Measured:
-    """A model loaded for each text against one that is kept: milliseconds until there is a vector."""
+    """A model loaded for each text against one that is kept: time until there is a vector."""
     kept, text = bench.model(), _texts(bench.model(), 30, 1)
 
     def load() -> None:
@@ -32,9 +32,10 @@ def model_loading(bench: Workbench) -> Measured:
         fresh.encode(text, "query")
 
     return paired(
-        lambda: milliseconds(load),
-        lambda: milliseconds(lambda: kept.encode(text, "query"), times=10),
-        rounds=max(bench.scale.rounds // 3, 2),
+        lambda: cpu_milliseconds(load),
+        lambda: cpu_milliseconds(lambda: kept.encode(text, "query"), times=10),
+        rounds=bench.scale.few,
+        unit="CPU ms",
     )
 
 
@@ -56,9 +57,10 @@ def _batches(tokens: int, bench: Workbench) -> Measured:
 
         batch()
         return paired(
-            lambda: milliseconds(one_by_one) / len(texts),
-            lambda: milliseconds(batch) / len(texts),
+            lambda: cpu_milliseconds(one_by_one) / len(texts),
+            lambda: cpu_milliseconds(batch) / len(texts),
             rounds=bench.scale.rounds,
+            unit="CPU ms",
             figures={"texts": len(texts), "tokens": tokens},
         )
 

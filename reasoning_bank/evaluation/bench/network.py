@@ -11,16 +11,18 @@ from typing import Final
 import httpx2
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from reasoning_bank.concurrency.parallel import run_parallel
 from reasoning_bank.evaluation.bench.loopback import loopback
 from reasoning_bank.evaluation.bench.rows import Measured, paired
 from reasoning_bank.evaluation.bench.workbench import Workbench
 from reasoning_bank.llm.call import Call
 from reasoning_bank.llm.pool import APIConnectionPool
 
-REQUESTS: Final = 50
+REQUESTS: Final = 10
 """One after the other, of a server that answers at once."""
 THINKING_MS, CALLS, WIDTH = 50, 20, 10
 """Of a server that thinks: so many calls, so many at once."""
+WORKERS: Final = 4
 BODY: Final = b'{"model": "any", "messages": [{"role": "user", "content": "What now?"}]}'
 HEADERS: Final = {"content-type": "application/json"}
 
@@ -41,7 +43,7 @@ def pooling(bench: Workbench) -> Measured:
         return paired(
             lambda: pool.milliseconds(client_per_request) / REQUESTS,
             lambda: pool.milliseconds(kept) / REQUESTS,
-            rounds=bench.scale.rounds,
+            rounds=4 * bench.scale.rounds,
             figures={"requests": REQUESTS},
         )
 
@@ -61,8 +63,29 @@ def concurrent_calls(bench: Workbench) -> Measured:
         return paired(
             lambda: pool.milliseconds(sequential) / CALLS,
             lambda: pool.milliseconds(at_once) / CALLS,
-            rounds=max(bench.scale.rounds // 3, 3),
+            rounds=bench.scale.few,
             figures={"calls": CALLS, "at_once": WIDTH, "thinking_ms": THINKING_MS},
+        )
+
+
+def parallel_steps(bench: Workbench) -> Measured:
+    """Four independent steps that each wait for a server, one after the other against `run_parallel`."""
+    with _pool() as pool:
+        steps = {f"step {number}": pool.think for number in range(WORKERS)}
+
+        async def sequential() -> None:
+            for step in steps.values():
+                await step()
+
+        async def parallel() -> None:
+            finished = await run_parallel(steps, max_workers=WORKERS)
+            assert len(finished.results) == len(steps)
+
+        return paired(
+            lambda: pool.milliseconds(sequential),
+            lambda: pool.milliseconds(parallel),
+            rounds=bench.scale.rounds,
+            figures={"workers": WORKERS, "thinking_ms": THINKING_MS},
         )
 
 
@@ -75,6 +98,9 @@ class _Pool:
 
     async def post(self, thinking_ms: int) -> None:
         await self.pool.post(Call(f"{self.url}/{thinking_ms}", BODY, HEADERS), len)
+
+    async def think(self) -> None:
+        await self.post(THINKING_MS)
 
     def milliseconds(self, work: Callable[[], Awaitable[None]]) -> float:
         async def timed() -> float:

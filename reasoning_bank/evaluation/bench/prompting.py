@@ -10,7 +10,7 @@ from reasoning_bank.evaluation.bench.rows import Measured, SkippedError, compare
 from reasoning_bank.evaluation.bench.workbench import Workbench
 from reasoning_bank.text.tokens import counter
 
-CLAIMS: Final = {"simple": 0.16, "memories": 0.30, "complex": 0.35}
+SAVED: Final = {"simple": 0.16, "memories": 0.30, "complex": 0.35}
 """Prompt -> share of its tokens that is said to be saved; they take about 500, 2,500 and 8,000 tokens."""
 
 
@@ -31,7 +31,7 @@ def _compressed(name: str, bench: Workbench) -> Measured:
         raise SkippedError("the ranks of o200k_base are not installed: run `reasoning-bank assets install`")
     compressor = PromptCompressor(10**9, 1.0, tokenizer=tokens)
     prompt = packaged_prompt(name)
-    lean, cut = compressor.compress(prompt), compressor.compress(prompt, ratio=1 - CLAIMS[name])
+    lean, cut = compressor.compress(prompt), compressor.compress(prompt, ratio=1 - SAVED[name])
     return compared(
         [cut.tokens_before],
         [cut.tokens_after],

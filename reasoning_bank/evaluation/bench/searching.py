@@ -16,19 +16,21 @@ import numpy as np
 from reasoning_bank.embeddings.embedder import Embedder, Vectors
 from reasoning_bank.evaluation.bench.bare import Bare, stored_vectors
 from reasoning_bank.evaluation.bench.filling import WORKSPACE
-from reasoning_bank.evaluation.bench.rows import Measured, SkippedError, compared, paired
+from reasoning_bank.evaluation.bench.rows import Measured, SkippedError, compared, cpu_milliseconds, paired
 from reasoning_bank.evaluation.bench.workbench import Opened, Workbench
 from reasoning_bank.records import Query
 
 K: Final = 5
-PER_ROUND: Final = 8
+PER_ROUND: Final = 4
 """Questions asked each way in one round."""
+AGAIN: Final = 10
+"""Times each of them is asked again, which takes so little that one would not show."""
 TASKS, REPEATS = 10, 10
 """Of the traffic of a client that repeats itself: every task so many times."""
-QUESTIONS, REQUESTS = 100, 250
+QUESTIONS, REQUESTS = 50, 120
 """Of the traffic of many: so many requests, drawn by Zipf's law from so many questions."""
-
-
+COLLECTED: Final = 10
+"""Questions of a round that has to meet Python's garbage collector."""
 FROZEN_THRESHOLDS = 50_000, 20, 100
 """Of a collector whose old objects are frozen; Python's own are 700, 10, 10 up to 3.12."""
 
@@ -55,39 +57,39 @@ def ask(opened: Opened, questions: Sequence[str]) -> list[Answered]:
     return opened.call(all_of_them)
 
 
-def median_ms(opened: Opened, questions: Sequence[str]) -> float:
-    """The median of `ask`, so that one search in the way of something else is not the figure of its round."""
-    return statistics.median(answer.ms for answer in ask(opened, questions))
+def cpu_ms(opened: Opened, questions: Sequence[str]) -> float:
+    """Processor milliseconds of one of the searches."""
+    return cpu_milliseconds(lambda: ask(opened, questions)) / len(questions)
 
 
 def repeated_query(bench: Workbench) -> Measured:
     """A question asked for the first time against the same one asked again."""
     opened = bench.bank()
     _warm(opened, bench)
-    asked: list[str] = []
-
-    def first() -> float:
-        asked[:] = bench.questions(PER_ROUND)
-        return median_ms(opened, asked)
-
-    costs = [(first(), median_ms(opened, asked)) for _ in range(bench.scale.rounds)]
-    return compared([one for one, _ in costs], [again for _, again in costs], unit="ms")
+    first: list[float] = []
+    again: list[float] = []
+    for _ in range(bench.scale.rounds):
+        asked = bench.questions(PER_ROUND)
+        first.append(cpu_ms(opened, asked))
+        again.append(cpu_ms(opened, AGAIN * asked))
+    return compared(first, again, unit="CPU ms")
 
 
 def query_traffic(bench: Workbench) -> Measured:
-    """The mean of a stream in which few questions come often: a bank without caches against one with them."""
+    """A stream in which few questions come often: a bank without caches against one with them."""
     cached, bare = bench.bank(), bench.bank(cached=False)
     _warm(cached, bench)
     _warm(bare, bench)
     rates: list[float] = []
-    costs: list[tuple[float, float]] = []
-    for number in range(max(bench.scale.rounds // 2, 3)):
+    without: list[float] = []
+    with_caches: list[float] = []
+    for number in range(bench.scale.few):
         stream = zipf(bench.questions(QUESTIONS), REQUESTS, seed=number)
-        with_caches = ask(cached, stream)
-        rates.append(statistics.mean(answer.cached for answer in with_caches))
-        costs.append((_mean_ms(ask(bare, stream)), _mean_ms(with_caches)))
-    without, with_ = zip(*costs, strict=True)
-    return compared(without, with_, unit="ms", figures={"hit_rate": statistics.mean(rates)})
+        without.append(cpu_ms(bare, stream))
+        started = time.process_time()
+        rates.append(statistics.mean(answer.cached for answer in ask(cached, stream)))
+        with_caches.append(1000 * (time.process_time() - started) / len(stream))
+    return compared(without, with_caches, unit="CPU ms", figures={"hit_rate": statistics.mean(rates)})
 
 
 def repeated_calls(bench: Workbench) -> Measured:
@@ -120,16 +122,16 @@ def collector(bench: Workbench) -> Measured:
     def as_python_does() -> float:
         gc.unfreeze()
         gc.set_threshold(*thresholds)
-        return _mean_ms(ask(opened, bench.questions(PER_ROUND)))
+        return cpu_ms(opened, bench.questions(COLLECTED))
 
     def frozen() -> float:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*FROZEN_THRESHOLDS)
-        return _mean_ms(ask(opened, bench.questions(PER_ROUND)))
+        return cpu_ms(opened, bench.questions(COLLECTED))
 
     try:
-        return paired(as_python_does, frozen, rounds=bench.scale.rounds)
+        return paired(as_python_does, frozen, rounds=bench.scale.rounds, unit="CPU ms")
     finally:
         gc.unfreeze()
         gc.set_threshold(*thresholds)
@@ -145,26 +147,24 @@ def _retrieval(size: int, bench: Workbench) -> Measured:
     taken: list[float] = []
 
     def least() -> float:
-        return statistics.median(_least_ms(bare, embedder, question) for question in asked())
+        return cpu_milliseconds(lambda: [_least(bare, embedder, question) for question in asked()]) / PER_ROUND
 
     def whole() -> float:
-        milliseconds = [answer.ms for answer in ask(opened, asked())]
-        taken.extend(milliseconds)
-        return statistics.median(milliseconds)
+        started = time.process_time()
+        taken.extend(answer.ms for answer in ask(opened, asked()))
+        return 1000 * (time.process_time() - started) / PER_ROUND
 
     def asked() -> list[str]:
         return bench.questions(PER_ROUND, size=size)
 
     with closing(bare):
-        measured = paired(least, whole, rounds=2 * bench.scale.rounds)
+        measured = paired(least, whole, rounds=2 * bench.scale.rounds, unit="CPU ms")
     p50, p95 = np.quantile(taken, [0.5, 0.95])
     return replace(measured, figures={"p50_ms": float(p50), "p95_ms": float(p95), "searches": len(taken)})
 
 
-def _least_ms(bare: Bare, embedder: Embedder, question: str) -> float:
-    started = time.perf_counter()
+def _least(bare: Bare, embedder: Embedder, question: str) -> None:
     bare.search(question, embedder.encode([question], "query")[0])
-    return 1000 * (time.perf_counter() - started)
 
 
 def _vectors(opened: Opened, embedder: Embedder) -> Vectors:
@@ -175,7 +175,3 @@ def _vectors(opened: Opened, embedder: Embedder) -> Vectors:
 def _warm(opened: Opened, bench: Workbench, *, size: int | None = None) -> None:
     """What the first searches load is not what the others cost."""
     ask(opened, bench.questions(PER_ROUND, size=size))
-
-
-def _mean_ms(answers: Sequence[Answered]) -> float:
-    return statistics.mean(answer.ms for answer in answers)

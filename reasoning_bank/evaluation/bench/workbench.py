@@ -80,6 +80,7 @@ class Scale:
 
     Attributes:
         rounds: of most rows; each measures both ways.
+        few: of rows whose rounds are long and alike.
         memories: in the bank of all rows but those of a size of their own: the same at every scale a user can choose,
             so that ratios of two scales can be compared.
         largest: memories of the largest bank that is searched.
@@ -87,12 +88,26 @@ class Scale:
     """
 
     rounds: int
+    few: int
     largest: int
     memories: int = 1_000
-    embedded: int = 300
+    embedded: int = 150
 
 
-SCALES: Final = {"quick": Scale(7, 1_000), "default": Scale(15, 10_000), "full": Scale(31, 100_000)}
+SCALES: Final = {
+    "quick": Scale(rounds=11, few=3, largest=1_000),
+    "default": Scale(rounds=25, few=7, largest=10_000),
+    "full": Scale(rounds=51, few=15, largest=100_000),
+}
+
+
+# Chroma takes minutes to build, and up to its limit exact search is what a bank does anyway. Nothing is downloaded, and
+# on a machine that is kept busy no statement is told of as slow.
+_SETTINGS: Final = {
+    "vectors": {"search": "exact", "chroma_mode": "off"},
+    "assets": {"allow_download": False},
+    "monitoring": {"slow_query_ms": 60_000},
+}
 
 
 class Workbench:
@@ -133,8 +148,7 @@ class Workbench:
         if (size, cached) not in self._opened:
             if not cached:
                 self.bank(size)
-            # Chroma takes minutes to build; up to its limit exact search is what a bank does anyway.
-            groups = {"vectors": {"search": "exact", "chroma_mode": "off"}, "cache": {"enabled": cached}}
+            groups = {**_SETTINGS, "cache": {"enabled": cached}}
             opened = self._stack.enter_context(self._open_bank(self.directory / f"bank-{size}", groups))
             if cached:
                 self._fill(opened, size)
@@ -142,6 +156,11 @@ class Workbench:
                 opened.call(opened.bank.wait_until_searchable)
             self._opened[size, cached] = opened
         return self._opened[size, cached]
+
+    def empty_bank(self) -> Opened:
+        """A bank to write to, where embedding costs next to nothing."""
+        groups = {**_SETTINGS, "embeddings": {"backend": "hashing"}}
+        return self._stack.enter_context(self._open_bank(self.directory / "written", groups))
 
     def model(self) -> Embedder:
         """The embedding model, loaded once; raises ModelUnavailableError."""
