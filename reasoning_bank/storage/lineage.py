@@ -1,11 +1,10 @@
 """Where memories come from and what came of them: sources, parents, successors, and what says the opposite."""
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, select, union
+from sqlalchemy import BindParameter, Connection, Select, and_, bindparam, select, union
 from sqlalchemy.dialects.sqlite import insert
 
 from reasoning_bank.records import Genealogy, Links
@@ -23,26 +22,38 @@ _LONGEST_CHAIN = 50
 
 def genealogy(connection: Connection, workspace: str, id_: str) -> Genealogy | None:
     """Where a memory comes from and what came of it, or None for an unknown id."""
-    mine = (memories.c.workspace == workspace) & (memories.c.id == id_)
-    row = connection.execute(
-        select(memories.c.seq, memories.c.trace_id, memories.c.parents, memories.c.superseded_by).where(mine)
-    ).one_or_none()
-    if row is None:
-        return None
-    elders = _elders(connection, workspace, id_)
-    ancestry = tuple(elders)[1:]
-    return Genealogy(
-        id=id_,
-        trace_id=row.trace_id,
-        parents=loaded_words(row.parents),
-        children=tuple(_children(connection, workspace, id_)),
-        supersedes=tuple(_replaced(connection, workspace, id_)),
-        superseded_by=row.superseded_by,
-        sources=sources(connection, workspace, [id_])[id_],
-        ancestry=ancestry,
-        stage=_stage(id_, elders),
-        contradicts=tuple(other for other, _ in contradictions(connection, workspace, [id_]).get(id_, ())),
-    )
+    return genealogies(connection, workspace, [id_]).get(id_)
+
+
+def genealogies(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, Genealogy]:
+    """By id, where each memory comes from and what came of it; unknown ids are absent."""
+    found: dict[str, Genealogy] = {}
+    for some in batches(ids):
+        found |= _genealogies(connection, workspace, some)
+    return found
+
+
+def _genealogies(connection: Connection, workspace: str, ids: Sequence[str]) -> dict[str, Genealogy]:
+    mine = {"workspace": workspace, "ids": ids}
+    rows = connection.execute(_FAMILY, mine).all()
+    elders = _elders(connection, workspace, [row.id for row in rows])
+    children, replaced = _grouped(connection, _CHILDREN, mine), _grouped(connection, _REPLACED, mine)
+    taught, opposed = sources(connection, workspace, ids), contradictions(connection, workspace, ids)
+    return {
+        row.id: Genealogy(
+            id=row.id,
+            trace_id=row.trace_id,
+            parents=loaded_words(row.parents),
+            children=children.get(row.id, ()),
+            supersedes=replaced.get(row.id, ()),
+            superseded_by=row.superseded_by,
+            sources=taught[row.id],
+            ancestry=tuple(elders[row.id])[1:],
+            stage=_stage(row.id, elders[row.id]),
+            contradicts=tuple(other for other, _ in opposed.get(row.id, ())),
+        )
+        for row in rows
+    }
 
 
 def sources(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -185,47 +196,60 @@ def _last(id_: str, next_of: Mapping[str, str], known: Set[str]) -> str:
     return id_
 
 
-def _children(connection: Connection, workspace: str, id_: str) -> list[str]:
-    statement = (
-        select(memories.c.id)
-        .join(memory_parents, memory_parents.c.memory == memories.c.seq)
-        .where(memory_parents.c.workspace == workspace, memory_parents.c.parent_id == id_)
-        .order_by(memories.c.seq)
-    )
-    return list(connection.scalars(statement))
-
-
-def _replaced(connection: Connection, workspace: str, id_: str) -> list[str]:
-    replaced = select(memories.c.id).where(memories.c.workspace == workspace, memories.c.superseded_by == id_)
-    return list(connection.scalars(replaced.order_by(memories.c.seq)))
-
-
-def _elders(connection: Connection, workspace: str, id_: str) -> dict[str, tuple[str, ...]]:
-    """What a memory came of, nearest first, each with what it came of itself; the memory itself is the first.
-
-    A memory comes of its parents, and of older ones that it replaced.
-    """
+def _grouped(
+    connection: Connection, statement: Select[*tuple[Any, ...]], mine: Mapping[str, object]
+) -> dict[str, tuple[str, ...]]:
+    """The second column of each row by the first, in the order of the rows."""
     found: dict[str, tuple[str, ...]] = {}
-    waiting = deque([id_])
-    while waiting and len(found) <= MOST_ANCESTORS:
-        each = waiting.popleft()
-        if each in found:
-            continue
-        found[each] = _came_of(connection, workspace, each)
-        waiting.extend(found[each])
+    for by, id_, *_ in connection.execute(statement, mine):
+        found[by] = (*found.get(by, ()), id_)
     return found
 
 
-def _came_of(connection: Connection, workspace: str, id_: str) -> tuple[str, ...]:
-    row = connection.execute(
-        select(memories.c.seq, memories.c.parents).where(memories.c.workspace == workspace, memories.c.id == id_)
-    ).one_or_none()
-    if row is None:
-        return ()
-    older = select(memories.c.id).where(
-        memories.c.workspace == workspace, memories.c.superseded_by == id_, memories.c.seq < row.seq
-    )
-    return tuple(dict.fromkeys([*loaded_words(row.parents), *connection.scalars(older.order_by(memories.c.seq))]))
+def _elders(connection: Connection, workspace: str, ids: Sequence[str]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """By id, what a memory came of, nearest first, each with what it came of itself; the memory itself is the first.
+
+    A memory comes of its parents, and of older ones that it replaced. All families are looked up together, one
+    generation after the other.
+    """
+    found: dict[str, dict[str, tuple[str, ...]]] = {id_: {} for id_ in ids}
+    came_of: dict[str, tuple[str, ...]] = {}
+    waiting = {id_: [id_] for id_ in ids}
+    while waiting:
+        unknown = [each for several in waiting.values() for each in several if each not in came_of]
+        came_of |= _came_of(connection, workspace, unknown)
+        nearer = {id_: _one_generation(found[id_], several, came_of) for id_, several in waiting.items()}
+        waiting = {id_: several for id_, several in nearer.items() if several}
+    return found
+
+
+def _one_generation(
+    found: dict[str, tuple[str, ...]], several: Sequence[str], came_of: Mapping[str, tuple[str, ...]]
+) -> list[str]:
+    """Adds some to a family, as many as may be looked at; what they came of in turn."""
+    nearer: list[str] = []
+    for each in several:
+        if len(found) > MOST_ANCESTORS:
+            return []
+        if each not in found:
+            found[each] = came_of.get(each, ())
+            nearer += found[each]
+    return nearer
+
+
+def _came_of(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for some in batches(ids):
+        mine = {"workspace": workspace, "ids": some}
+        rows = {row.id: row for row in connection.execute(_FAMILY, mine)}
+        older: dict[str, list[str]] = {}
+        for by, id_, seq in connection.execute(_REPLACED, mine):
+            if by in rows and seq < rows[by].seq:
+                older.setdefault(by, []).append(id_)
+        found |= {
+            id_: tuple(dict.fromkeys([*loaded_words(row.parents), *older.get(id_, ())])) for id_, row in rows.items()
+        }
+    return found
 
 
 def _stage(id_: str, elders: Mapping[str, tuple[str, ...]]) -> int:
@@ -244,6 +268,8 @@ def _stage(id_: str, elders: Mapping[str, tuple[str, ...]]) -> int:
     return visit(id_)
 
 
+_WORKSPACE: BindParameter[str] = bindparam("workspace")
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _SUCCESSOR = memories.alias()
 _TAKEN_IN = (
     select(memories.c.id)
@@ -254,14 +280,24 @@ _TAKEN_IN = (
         & (memory_parents.c.parent_id == memories.c.id)
         & (memory_parents.c.memory == _SUCCESSOR.c.seq),
     )
-    .where(
-        memories.c.workspace == bindparam("workspace"),
-        memories.c.superseded_by.in_(bindparam("ids", expanding=True)),
-    )
+    .where(memories.c.workspace == _WORKSPACE, memories.c.superseded_by.in_(_IDS))
     .order_by(memories.c.seq)
 )
-_NUMBERS = select(memories.c.seq, memories.c.id).where(
-    memories.c.workspace == bindparam("workspace"), memories.c.id.in_(bindparam("ids", expanding=True))
+_MINE = and_(memories.c.workspace == _WORKSPACE, memories.c.id.in_(_IDS))
+_NUMBERS = select(memories.c.seq, memories.c.id).where(_MINE)
+_FAMILY = select(
+    memories.c.seq, memories.c.id, memories.c.trace_id, memories.c.parents, memories.c.superseded_by
+).where(_MINE)
+_REPLACED = (
+    select(memories.c.superseded_by, memories.c.id, memories.c.seq)
+    .where(memories.c.workspace == _WORKSPACE, memories.c.superseded_by.in_(_IDS))
+    .order_by(memories.c.seq)
+)
+_CHILDREN = (
+    select(memory_parents.c.parent_id, memories.c.id)
+    .join(memories, memories.c.seq == memory_parents.c.memory)
+    .where(memory_parents.c.workspace == _WORKSPACE, memory_parents.c.parent_id.in_(_IDS))
+    .order_by(memories.c.seq)
 )
 _LINK = select(memory_contradictions.c.memory, memory_contradictions.c.other, memory_contradictions.c.reason)
 _LINKED = union(

@@ -34,6 +34,7 @@ __all__ = [
     "list_page",
     "load_for_index",
     "of_trace",
+    "of_traces",
     "quarantined",
     "reinstate",
     "scoped_ids",
@@ -96,6 +97,17 @@ def by_content_hash(connection: Connection, workspace: str, hashes: Iterable[str
 def of_trace(connection: Connection, workspace: str, trace_id: str) -> list[Memory]:
     """All memories of a trace in the order they were stored, forgotten ones too."""
     return [row.memory for row in _read(connection, _here(workspace).where(memories.c.trace_id == trace_id))]
+
+
+def of_traces(connection: Connection, workspace: str, trace_ids: Iterable[str]) -> dict[str, list[Memory]]:
+    """By trace, all its memories in the order they were stored, forgotten ones too; absent where it has none."""
+    found: dict[str, list[Memory]] = {}
+    for some in batches(trace_ids):
+        # Sorted here: asked for an order, SQLite may read the whole workspace in it instead of looking up a few.
+        mine = select(memories).where(memories.c.workspace == workspace, memories.c.trace_id.in_(some))
+        for row in sorted(_read(connection, mine), key=lambda row: row.seq):
+            found.setdefault(row.memory.trace_id, []).append(row.memory)
+    return found
 
 
 def ids_of_trace(connection: Connection, workspace: str, trace_id: str) -> list[str]:
