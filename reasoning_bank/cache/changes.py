@@ -1,7 +1,7 @@
 """What was taken back from a shared store: how others learn of it, and what is still owed to it."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 SLOTS: Final = 4_096
@@ -69,21 +69,22 @@ class Owed:
     """
 
     def __init__(self) -> None:
-        self._targets: dict[Target, None] = {}
+        self._targets: dict[Target, int] = {}
+        self._added = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._targets)
-
-    def __iter__(self) -> Iterator[Target]:
-        return iter(tuple(self._targets))
+    def due(self) -> dict[Target, int]:
+        """Return what is owed, each with the number that says when it was added."""
+        return dict(self._targets)
 
     def add(self, target: Target) -> None:
         """Remember a change; many become one of everything."""
-        self._targets[target] = None
+        self._added += 1
+        self._targets[target] = self._added
         if len(self._targets) > _MOST_OWED:
-            self._targets = {Target(): None}
+            self._targets = {Target(): self._added}
 
-    def paid(self, targets: tuple[Target, ...]) -> None:
-        """Forget the changes that got through."""
-        for target in targets:
-            self._targets.pop(target, None)
+    def paid(self, due: Mapping[Target, int]) -> None:
+        """Forget the changes that got through, but not those that were added again meanwhile."""
+        for target, added in due.items():
+            if self._targets.get(target) == added:
+                del self._targets[target]

@@ -205,9 +205,9 @@ class FileCache:
             return None
         try:
             connection = self._opened()
-            for target in self._owed:
+            for target, added in self._owed.due().items():
                 self._write(connection, target, lambda connection, target=target: _delete(connection, target))
-                self._owed.paid((target,))
+                self._owed.paid({target: added})
             return work(connection)
         except (sqlite3.Error, OSError) as error:
             self._failed(error)

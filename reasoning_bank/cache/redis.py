@@ -51,6 +51,7 @@ local function drop(prefix, slot, tag)
 end
 
 local function put(id, slot, ttl, value, tags, most, most_bytes)
+  redis.call('HINCRBY', entries, 'bytes', 0)  -- what a full server refuses comes first: nothing is half done then
   remove(id)
   redis.call('HSET', entries, id, string.format('%013d', now() + ttl) .. value)
   redis.call('HINCRBY', entries, 'bytes', 13 + #value)
@@ -78,7 +79,8 @@ local function get(id)
     remove(id)
     return {{0}}
   end
-  redis.call('ZADD', uses, redis.call('HINCRBY', entries, 'clock', 1), id)
+  local clock = redis.pcall('HINCRBY', entries, 'clock', 1)
+  if type(clock) == 'number' then redis.pcall('ZADD', uses, clock, id) end
   return {{left, entry:sub(14)}}
 end
 
@@ -188,21 +190,21 @@ class RedisStore:
 
     async def _ask(self, operation: str, *arguments: str | bytes, change: Target | None = None) -> Sequence[Any] | None:
         """Run the script; what it changes and what it could not change before are owed until it did."""
-        owed = tuple(self._owed)
-        packed = "[" + ",".join(f'["{_prefix(each)}","{each.slot}"]' for each in owed) + "]"
-        arguments = (self._server.channel, self._name, operation, packed, *arguments)
+        told = (self._server.channel, self._name, operation)
 
         async def run(redis: "Redis") -> Sequence[Any]:
+            owed = self._owed.due()
+            packed = "[" + ",".join(f'["{_prefix(each)}","{each.slot}"]' for each in owed) + "]"
             script = self._script = self._script or cast("Any", redis.register_script(_SCRIPT))
-            return cast("Sequence[Any]", await script(keys=self._keys, args=arguments, client=redis))
+            said = await script(keys=self._keys, args=(*told, packed, *arguments), client=redis)
+            self._owed.paid(owed)
+            return cast("Sequence[Any]", said)
 
         answer = await self._server.call(run)
         if answer is None:
             self._failures += 1
             if change is not None:
                 self._owed.add(change)
-        else:
-            self._owed.paid(owed)
         return answer
 
 

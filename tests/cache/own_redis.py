@@ -31,7 +31,7 @@ class OwnRedis:
         command += ["--dir", str(self._directory), "--loglevel", "warning", *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + 30
-        while self.ask("PING") != b"+PONG" and time.monotonic() < end:
+        while not self.ask("PING") and time.monotonic() < end:
             time.sleep(0.02)
 
     def kill(self) -> None:
