@@ -17,7 +17,7 @@ import reasoning_bank
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "reasoning_bank"
 SOURCES = [*sorted(PACKAGE.rglob("*.py")), REPOSITORY / "server.py"]
-HEAVY = ("numpy", "torch", "chromadb", "onnxruntime")
+HEAVY = ("numpy", "torch", "chromadb", "onnxruntime", "matplotlib")
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 
 CROSSINGS = {
@@ -95,7 +95,7 @@ def imports(path: Path) -> set[str]:
 
 def declared() -> set[str]:
     listed: list[str] = [*PYPROJECT["project"]["dependencies"]]
-    for extra in ("sentence-transformers", "llmlingua", "redis"):
+    for extra in ("sentence-transformers", "llmlingua", "redis", "report"):
         listed += PYPROJECT["project"]["optional-dependencies"][extra]
     return {re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower() for requirement in listed}
 

@@ -69,8 +69,8 @@ class Evidence(Mapping[str, float]):
 
     def __iter__(self) -> Iterator[str]:
         yield from self._further
-        for pattern in (f"{ANY}:{statistic}" for statistic in ("count", "value")):
-            yield from named_by(pattern, self._snapshot)
+        for statistic in ("count", "value"):
+            yield from (f"{name}:{statistic}" for name in _names(self._snapshot, statistic))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -166,19 +166,34 @@ def as_snapshot(rollups: Rollups, *, at: datetime) -> Snapshot:
     The window `15m` holds each quarter that overlaps it, `start` all that is given, `1m` nothing.
     """
     now = at.timestamp()
+    first = min((start for start, _ in rollups), default=now)
+    windows: dict[Window, Mapping[str, Rollup]] = {
+        window: together(rollups, since=now - since) for window, since in _WINDOWS
+    }
+    return _snapshot(windows, at=at, uptime_s=now - first)
+
+
+def of_period(rollups: Mapping[str, Rollup], *, until: datetime, seconds: float) -> Snapshot:
+    """Roll-ups by name as a snapshot at the end of their time; every window is about all of it."""
+    every: tuple[Window, ...] = ("1m", "15m", "24h", "start")
+    return _snapshot(dict.fromkeys(every, rollups), at=until, uptime_s=seconds)
+
+
+def _snapshot(windows: Mapping[Window, Mapping[str, Rollup]], *, at: datetime, uptime_s: float) -> Snapshot:
     operations: dict[str, dict[Window, Summary]] = {}
     counters: dict[str, dict[Window, float]] = {}
     gauges: dict[str, float] = {}
-    for window, since in _WINDOWS:
-        for name, rollup in together(rollups, since=now - since).items():
+    known: dict[int, Summary] = {}
+    for window, rollups in windows.items():
+        for name, rollup in rollups.items():
             if rollup.kind == "gauge":
                 gauges[name] = rollup.last
             elif rollup.kind == "counter":
                 counters.setdefault(name, {})[window] = rollup.total
             elif rollup.durations is not None and rollup.count:
-                operations.setdefault(name, {})[window] = rollup.durations.summary()
-    first = min((start for start, _ in rollups), default=now)
-    return Snapshot(at.astimezone(UTC), now - first, operations, counters, gauges)
+                summary = known.get(id(rollup)) or known.setdefault(id(rollup), rollup.durations.summary())
+                operations.setdefault(name, {})[window] = summary
+    return Snapshot(at.astimezone(UTC), uptime_s, operations, counters, gauges)
 
 
 # The longest first, so that a gauge ends as what it was last.

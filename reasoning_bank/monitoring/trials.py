@@ -1,0 +1,90 @@
+"""Settings on trial: whether a figure became better since one was changed, and by enough observations to tell."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from reasoning_bank.monitoring.estimates import Estimate, estimates
+from reasoning_bank.monitoring.rollups import Rollup
+from reasoning_bank.records import JsonValue
+
+State = Literal["trial", "kept", "rolled_back"]
+
+LEAST: Final = 50
+"""Observations below which a trial goes on."""
+NOT_AGAIN: Final = timedelta(days=7)
+"""How long a value that was taken back is not tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A setting that was changed on advice.
+
+    Attributes:
+        previous: the value before, which comes back where the new one is no better.
+        metric: what has to improve; lower is better, except of hit rates.
+        before, after: its figure before the change, and at the decision.
+    """
+
+    id: int
+    setting: str
+    value: float
+    previous: float
+    metric: str
+    before: float | None
+    after: float | None
+    state: State
+    applied_at: datetime
+    decided_at: datetime | None
+    reason: str
+
+    def plain(self) -> dict[str, JsonValue]:
+        """The trial as JSON."""
+        return {
+            "setting": self.setting,
+            "value": self.value,
+            "previous": self.previous,
+            "metric": self.metric,
+            "before": self.before,
+            "after": self.after,
+            "state": self.state,
+            "applied_at": self.applied_at.isoformat(),
+            "decided_at": self.decided_at.isoformat() if self.decided_at else None,
+            "reason": self.reason,
+        }
+
+
+def measured_since(metric: str, now: Mapping[str, Rollup], then: Mapping[str, Rollup]) -> Estimate | None:
+    """The figure of what came between two sums by name; None where nothing did."""
+    name = metric.rpartition(":")[0]
+    since = {
+        each: total.without(then[each]) if each in then else total
+        for each, total in now.items()
+        if each == name or each in (f"{name}.hits", f"{name}.misses")
+    }
+    return estimates(since, minutes=1.0).get(metric)
+
+
+def decided(trial: Trial, after: Estimate | None, *, now: datetime, trial_s: float) -> Trial:
+    """A trial with its decision, or the trial itself while time or observations do not suffice.
+
+    It is kept where the whole interval of the figure lies on the better side of what it was before.
+    """
+    waited = now - trial.applied_at >= timedelta(seconds=trial_s)
+    if trial.state != "trial" or not waited or after is None or after.n < LEAST:
+        return trial
+    better = improved(trial.metric, trial.before, after)
+    was = "not known" if trial.before is None else f"{trial.before:.4g}"
+    said = f"{trial.metric} was {was}, is {after.value:.4g} ({after.low:.4g} to {after.high:.4g}, n = {after.n})"
+    state: State = "kept" if better else "rolled_back"
+    return replace(trial, state=state, after=after.value, decided_at=now, reason=said)
+
+
+def improved(metric: str, before: float | None, after: Estimate) -> bool:
+    """Whether a figure is better than it was, beyond what chance explains."""
+    if before is None:
+        return False
+    if metric.endswith(":value"):  # looks at a gauge: their range is no interval
+        return after.value < before
+    return after.low > before if metric.endswith(":hit_rate") else after.high < before
