@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Text, bindparam, exists, func, select
+from sqlalchemy import Connection, exists, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from reasoning_bank.records import JsonValue
@@ -102,17 +101,21 @@ def put(connection: Connection, rows: Sequence[EmbeddingRow]) -> set[tuple[str, 
     Returns:
         (workspace, id) of the memories that got some; a memory that is gone or has other words by now is left out.
     """
-    numbers = _model_numbers(connection, {row.model_id for row in rows})
-    kept: dict[str, list[str]] = {}
-    for (workspace, id_), group in groupby(rows, key=lambda row: (row.workspace, row.memory_id)):
-        own = list(group)
-        number = connection.scalar(_MEMORY, {"workspace": workspace, "id": id_, "hash": own[0].memory_hash})
-        if number is not None:
-            connection.execute(_PUT, [_values(row, number, numbers[row.model_id]) for row in own])
-            kept.setdefault(workspace, []).append(id_)
-    for workspace, ids in kept.items():
+    models = _model_numbers(connection, {row.model_id for row in rows})
+    by_workspace: dict[str, list[EmbeddingRow]] = {}
+    for row in rows:
+        by_workspace.setdefault(row.workspace, []).append(row)
+    kept: set[tuple[str, str]] = set()
+    for workspace, its in by_workspace.items():
+        memory_of = _memories(connection, workspace, {row.memory_id for row in its})
+        current = [row for row in its if _is_current(row, memory_of)]
+        if current:
+            values = [_values(row, memory_of[row.memory_id][0], models[row.model_id]) for row in current]
+            connection.execute(_PUT, values)
+        ids = dict.fromkeys(row.memory_id for row in current)
         changes.append(connection, workspace, ids, "embedded")
-    return {(workspace, id_) for workspace, ids in kept.items() for id_ in ids}
+        kept |= {(workspace, id_) for id_ in ids}
+    return kept
 
 
 def load(
@@ -182,6 +185,21 @@ def _model_numbers(connection: Connection, model_ids: Iterable[str]) -> dict[str
     return dict(connection.execute(statement).all())
 
 
+def _memories(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, tuple[int, str]]:
+    """By id, the number and the content hash of those that are there."""
+    found: dict[str, tuple[int, str]] = {}
+    columns = (memories.c.id, memories.c.seq, memories.c.content_hash)
+    for some in batches(ids):
+        mine = select(*columns).where(memories.c.workspace == workspace, memories.c.id.in_(some))
+        found |= {id_: (seq, content_hash) for id_, seq, content_hash in connection.execute(mine)}
+    return found
+
+
+def _is_current(row: EmbeddingRow, memory_of: Mapping[str, tuple[int, str]]) -> bool:
+    found = memory_of.get(row.memory_id)
+    return found is not None and row.memory_hash in (None, found[1])
+
+
 def _has_vectors(model_id: str) -> Any:
     number = select(embedding_models.c.number).where(embedding_models.c.model_id == model_id).scalar_subquery()
     return exists(1).where(embeddings.c.memory == memories.c.seq, embeddings.c.model == number)
@@ -201,11 +219,6 @@ def _values(row: EmbeddingRow, memory: int, model: int) -> dict[str, Any]:
     }
 
 
-_MEMORY = select(memories.c.seq).where(
-    memories.c.workspace == bindparam("workspace"),
-    memories.c.id == bindparam("id"),
-    memories.c.content_hash == func.coalesce(bindparam("hash", type_=Text), memories.c.content_hash),
-)
 _PUT = insert(embeddings).prefix_with("OR REPLACE")
 _LOAD = select(memories.c.id, embeddings.c.field, embeddings.c.chunk, embeddings.c.weight, embeddings.c.vector).join(
     embeddings, embeddings.c.memory == memories.c.seq
