@@ -27,6 +27,7 @@ from reasoning_bank.learning import rating
 from reasoning_bank.learning.capture import CAPTURE
 from reasoning_bank.learning.recording import LIBRARY
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
+from reasoning_bank.monitoring.views import full
 from reasoning_bank.opening import Clockwork, Rooms, clockwork, open_rooms
 from reasoning_bank.records import (
     Captured,
@@ -339,9 +340,19 @@ class ReasoningBank:
         """Counts of a workspace, and of this process: caches, searches, latencies per operation."""
         return await reports.stats(self.rooms, self.monitor, workspace, now=self._clock.now())
 
-    async def performance(self) -> dict[str, JsonValue]:
-        """Counters, latencies per operation and stage, and what each strategy gave, of this process."""
-        return reports.performance(self.monitor)
+    async def performance(self, name: str | None = None) -> dict[str, JsonValue]:
+        """Every figure of this process in every window.
+
+        Args:
+            name: only of this operation, counter or gauge, or of this group of them (`tool`: all `tool.…`).
+
+        Raises:
+            NotFoundError: nothing of that name was measured.
+        """
+        told = full(self.monitor.snapshot(), name)
+        if name is not None and not any(told[kind] for kind in ("operations", "counters", "gauges")):
+            raise NotFoundError(f"nothing named {name!r} was measured")
+        return told
 
     async def health(self) -> dict[str, JsonValue]:
         """Each part of the bank: ok, degraded or down, and why."""

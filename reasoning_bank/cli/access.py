@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     from reasoning_bank.records import JsonValue
     from reasoning_bank.storage.tokens import Token
 
-SCOPES = ("read", "write")
+SCOPES = ("read", "write", "metrics")
 
 
 @click.group("token")
 def token_command() -> None:
     """Create, list or revoke bearer tokens for HTTP.
 
-    A token opens one workspace. Only its digest is kept, so it is shown once.
+    A token opens one workspace. Only its digest is kept, so it is shown once. The scope `metrics` is about the whole
+    server: its figures at /metrics and /performance, and no memory.
 
     \b
     Example:
@@ -30,7 +31,12 @@ def token_command() -> None:
 @click.argument("name")
 @workspace_option
 @click.option(
-    "--scope", "scopes", type=click.Choice(SCOPES), multiple=True, default=SCOPES, help="What it allows; repeatable."
+    "--scope",
+    "scopes",
+    type=click.Choice(SCOPES),
+    multiple=True,
+    default=("read", "write"),
+    help="What it allows; repeatable.",
 )
 @click.option("--days", type=click.IntRange(min=1), help="Days until it expires; without it never.")
 @json_option
@@ -44,6 +50,7 @@ def create(
     Examples:
       reasoning-bank token create laptop
       reasoning-bank token create dashboard --scope read --days 90
+      reasoning-bank token create prometheus --scope metrics
     """
     from reasoning_bank.cli.opened import open_bank
     from reasoning_bank.cli.output import print_json

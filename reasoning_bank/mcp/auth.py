@@ -6,7 +6,7 @@ Over HTTP a bearer token decides the workspace of every request (the protocol ha
 
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,7 +19,13 @@ from reasoning_bank.errors import BusyError, PermissionDeniedError, ReasoningBan
 
 logger = logging.getLogger(__name__)
 
-Access = Literal["read", "write"]
+Access = Literal["read", "write", "metrics"]
+"""What a token may allow: its workspace's memories, and `metrics`: the figures of the whole process, nothing else."""
+_MEANING: Mapping[Access, str] = {
+    "read": "read",
+    "write": "write",
+    "metrics": "see the figures of the whole server",
+}
 SCOPE_KEY = "reasoning_bank.grant"
 """Where the verified grant of a request stands in its ASGI scope."""
 
@@ -31,7 +37,7 @@ class Grant:
     Attributes:
         workspace: the only workspace it opens.
         actor: the token's id or name, kept with what is written.
-        scopes: "read", "write".
+        scopes: each an `Access`.
     """
 
     workspace: str
@@ -70,8 +76,14 @@ class Caller:
 
     def require(self, access: Access) -> None:
         """Raises PermissionDeniedError when the token does not allow `access`."""
-        if self.grant is not None and access not in self.grant.scopes:
-            raise PermissionDeniedError(f"This token does not allow to {access}: use one with the scope {access!r}.")
+        if not self.may(access):
+            raise PermissionDeniedError(
+                f"This token does not allow to {_MEANING[access]}: use one with the scope {access!r}."
+            )
+
+    def may(self, access: Access) -> bool:
+        """Whether the token allows `access`; who needs none may do everything."""
+        return self.grant is None or access in self.grant.scopes
 
 
 _CALLER: ContextVar[Caller] = ContextVar("caller")

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from reasoning_bank.errors import ConfigError
 from reasoning_bank.mcp.auth import BearerGate, Grant, VerifyToken
 from reasoning_bank.mcp.batch import add_batches
+from reasoning_bank.mcp.figures import TimedRequests, add_figures
 from reasoning_bank.mcp.logs import log_to_stderr
 from reasoning_bank.mcp.opening import BankOpening, OpenBank
 from reasoning_bank.mcp.server import build_server, open_configured_bank
@@ -78,12 +79,15 @@ def listen(http: HttpSettings) -> socket.socket:
         raise ConfigError("`http.auth = off` is allowed on loopback only: remove it, or listen on 127.0.0.1")
     family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
     try:
-        return socket.create_server((http.host, http.port), family=family)
+        listener = socket.create_server((http.host, http.port), family=family)
     except OSError as error:
         raise ConfigError(
             f"cannot listen on {http.host} port {http.port} ({error.strerror}): another server may be there already, "
             "which clients can share; or choose another port (--port, `http.port`; 0 takes a free one)"
         ) from error
+    # asyncio sends at once (TCP_NODELAY) only where the socket says that it is TCP, which this one does not: every
+    # answer of two packets would wait 40 ms for the acknowledgement of the first.
+    return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listener.detach())
 
 
 def endpoint_url(http: HttpSettings, listener: socket.socket) -> str:
@@ -93,12 +97,13 @@ def endpoint_url(http: HttpSettings, listener: socket.socket) -> str:
 
 
 def build_application(open_bank: OpenBank, settings: Settings) -> ASGIApp:
-    """Returns the ASGI application: the MCP endpoint and batches behind the token gate, and a liveness path."""
+    """Returns the ASGI application: MCP, batches and figures behind the token gate, and a liveness path."""
     opening = BankOpening(open_bank)
     own = settings.workspace or DEFAULT_WORKSPACE
     server = build_server(open_bank, settings, own_workspace=own, opening=opening)
     add_batches(server, opening, settings, security=transport_security(settings.http), own_workspace=own)
-    return secured_application(server, settings, _verifier(opening))
+    add_figures(server, opening, security=transport_security(settings.http), own_workspace=own)
+    return TimedRequests(secured_application(server, settings, _verifier(opening)), opening)
 
 
 def secured_application(server: MCPServer[Any], settings: Settings, verify: VerifyToken) -> ASGIApp:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from mcp.server import MCPServer
 
-from reasoning_bank.errors import PermissionDeniedError, ReasoningBankError
+from reasoning_bank.errors import ReasoningBankError
 from reasoning_bank.mcp.answers import compact_json, full_memory, genealogy, short_trace, whole_trace
-from reasoning_bank.mcp.auth import current_caller
+from reasoning_bank.mcp.auth import Access, current_caller
 from reasoning_bank.mcp.errors import as_resource_error, explain
 from reasoning_bank.mcp.opening import BankOpening
 
@@ -46,9 +46,17 @@ def _add_reports(server: MCPServer[Any], opening: BankOpening) -> None:
     async def stats() -> str:
         return await _read(opening, _stats)
 
-    @server.resource("bank://performance", mime_type=JSON, description="Latency per operation and stage, this process")
+    @server.resource("bank://performance", mime_type=JSON, description="Every figure of this process in every window")
     async def performance() -> str:
-        return await _read(opening, _performance)
+        return await _read(opening, lambda bank, _workspace: bank.performance(), access="metrics")
+
+    @server.resource(
+        "bank://performance/{name}",
+        mime_type=JSON,
+        description="Figures of one operation, counter or gauge, or of a group of them: retrieve_memory, tool, sql",
+    )
+    async def performance_of(name: str) -> str:
+        return await _read(opening, lambda bank, _workspace: bank.performance(name), access="metrics")
 
     @server.resource("bank://health", mime_type=JSON, description="Whether storage, index and model work")
     async def health() -> str:
@@ -62,7 +70,7 @@ def _add_reports(server: MCPServer[Any], opening: BankOpening) -> None:
     async def workspaces() -> str:
         return await _read(opening, _workspaces)
 
-    _ = (stats, performance, health, workspaces)  # registered by their decorators
+    _ = (stats, performance, performance_of, health, workspaces)  # registered by their decorators
 
 
 def _add_items(server: MCPServer[Any], opening: BankOpening) -> None:
@@ -81,11 +89,11 @@ def _add_items(server: MCPServer[Any], opening: BankOpening) -> None:
     _ = (memory, memory_genealogy, trace)  # registered by their decorators
 
 
-async def _read(opening: BankOpening, read: Read) -> str:
+async def _read(opening: BankOpening, read: Read, *, access: Access = "read") -> str:
     """Returns what `read` finds in the caller's workspace as compact JSON (the SDK would indent it)."""
     try:
         caller = current_caller()
-        caller.require("read")
+        caller.require(access)
         return compact_json(await read(await opening.bank(), caller.workspace(None)))
     except ReasoningBankError as error:
         raise as_resource_error(error) from error
@@ -93,17 +101,9 @@ async def _read(opening: BankOpening, read: Read) -> str:
 
 async def _stats(bank: "ReasoningBank", workspace: str) -> Mapping[str, Any]:
     stats = await bank.stats(workspace)
-    if current_caller().grant is None:
+    if current_caller().may("metrics"):
         return stats
     return {name: figures for name, figures in stats.items() if name not in _OF_ALL_WORKSPACES}
-
-
-async def _performance(bank: "ReasoningBank", _workspace: str) -> Mapping[str, Any]:
-    if current_caller().grant is not None:
-        raise PermissionDeniedError(
-            "These figures tell of every workspace of the server, and this token is bound to one: read bank://stats."
-        )
-    return await bank.performance()
 
 
 async def _workspaces(bank: "ReasoningBank", own: str) -> Mapping[str, Any]:

@@ -88,13 +88,6 @@ class Histogram:
             self.count, self.errors, self.total_s, self.smallest_s, self.largest_s, *self.quantiles((0.5, 0.95, 0.99))
         )
 
-    def cumulative(self, bounds_s: Sequence[float]) -> list[int]:
-        """How many observations did not exceed each bound (ascending, in seconds), to the resolution of a bucket."""
-        ordered = sorted(self._buckets.items())
-        seen = [0, *accumulate(count for _, count in ordered)]
-        middles = [SMALLEST_S * GROWTH ** (bucket + 0.5) for bucket, _ in ordered]
-        return [seen[bisect_left(middles, bound)] for bound in bounds_s]
-
     def to_bytes(self) -> bytes:
         """Everything it holds, in 42 bytes and 4 for each bucket between the first and the last in use."""
         first = min(self._buckets, default=0)

@@ -18,7 +18,12 @@ async def test_the_lists_are_complete_and_stable(client: Client) -> None:
     templates = {template.uri_template for template in (await client.list_resource_templates()).resource_templates}
     prompts = [prompt.name for prompt in (await client.list_prompts()).prompts]
     assert resources == {"bank://stats", "bank://performance", "bank://health", "bank://workspaces"}
-    assert templates == {"bank://memories/{id}", "bank://memories/{id}/genealogy", "bank://traces/{id}"}
+    assert templates == {
+        "bank://memories/{id}",
+        "bank://memories/{id}/genealogy",
+        "bank://performance/{name}",
+        "bank://traces/{id}",
+    }
     assert prompts == ["recall", "reflect", "solve"]
 
 
@@ -30,7 +35,7 @@ async def test_reports_tell_the_truth_about_the_callers_workspace(client: Client
     assert (stats["workspace"], stats["memories"], stats["traces"]) == ("default", 1, 1)
     assert stats["operations"]["retrieve_memory"]["count"] == 1
     assert stats["operations"]["store_trace"]["count"] == 2
-    assert (await read(client, "bank://performance"))["operations"]["tool.retrieve_memory"]["count"] == 1
+    assert (await read(client, "bank://performance"))["operations"]["tool.retrieve_memory"]["1m"]["count"] == 1
     assert (await read(client, "bank://health"))["status"] in {"ok", "degraded"}
     listed = await read(client, "bank://workspaces")
     assert {workspace["name"] for workspace in listed["workspaces"]} == {"default", "other"}
@@ -94,11 +99,21 @@ async def test_prompts_carry_as_much_as_the_settings_say(bank: StandInBank, sett
     assert [(query.k, query.token_budget) for _, query in bank.queries] == [(7, 1_200)] * 2
 
 
-async def test_performance_tells_what_each_strategy_gave_and_what_of_it_helped(client: Client) -> None:
+async def test_performance_can_be_asked_about_one_group_of_operations(client: Client) -> None:
+    await stored(client)
+    told = await read(client, "bank://performance/tool")
+    assert set(told["operations"]) == {"tool.store_trace"}
+    assert told["operations"]["tool.store_trace"]["15m"]["errors"] == 0
+    with pytest.raises(MCPError) as caught:
+        await client.read_resource("bank://performance/nothing")
+    assert caught.value.error.code == -32602
+
+
+async def test_stats_tell_what_each_strategy_gave_and_what_of_it_helped(client: Client) -> None:
     memory_id = await stored(client)
     await answer(client, "retrieve_memory", task=TASK)
     await answer(client, "rate_memory", ids=[memory_id], verdict="helped")
-    told = await read(client, "bank://performance")
+    told = await read(client, "bank://stats")
     assert set(told["strategies"]) == {"semantic", "keyword", "temporal", "entity"}
     assert told["strategies"]["keyword"] == {"returned": 1, "helped": 1}
     assert told["strategies"]["temporal"] == {"returned": 0, "helped": 0}
