@@ -376,10 +376,7 @@ metric_rollups = Table(
     Column("kind", Text, nullable=False),
     Column("count", Integer, nullable=False),
     Column("errors", Integer, nullable=False),
-    Column("total", Float, nullable=False),
-    Column("smallest", Float, nullable=False),
-    Column("largest", Float, nullable=False),
-    Column("last", Float, nullable=False),
+    *(Column(name, Float, nullable=False) for name in ("total", "smallest", "largest", "last")),
     Column("sketch", LargeBinary),
     sqlite_with_rowid=False,
 )

@@ -93,7 +93,8 @@ class StatementWatch:
             self._logged[sql] = self._timer()
         found = SlowStatement(sql, cursor.seconds, cursor.rows, cursor.plan(), self._now())
         self._kept.append(found)
-        logger.warning(
+        # Not a warning: a busy machine makes them, and a command that was typed is to show its own output only.
+        logger.info(
             "slow statement: %.0f ms, %d rows: %s; plan: %s",
             found.seconds * 1000,
             found.rows,
