@@ -13,7 +13,7 @@ from reasoning_bank.storage.timestamps import from_micros, to_micros
 
 
 def begin(connection: Connection, trials: Iterable[Trial]) -> list[Trial]:
-    """Note new trials, except of a setting that is on trial already, or of a value that was taken back lately.
+    """Note new trials, except where the setting or the metric is on trial, or the value was taken back lately.
 
     Returns:
         Those that began, with their ids.
@@ -60,11 +60,13 @@ def listing(connection: Connection, *, since: datetime | None = None) -> list[Tr
 
 
 def _hindered(connection: Connection, trial: Trial) -> bool:
-    for known in connection.execute(_listed().where(tuning.c.setting == trial.setting)):
+    mine = (tuning.c.setting == trial.setting) | (tuning.c.metric == trial.metric)
+    for known in connection.execute(_listed().where(mine)):
         if known.state == "trial":
-            return True
+            return True  # of two changes at once nobody knows which one helped
         lately = known.decided_at and trial.applied_at - from_micros(known.decided_at) < NOT_AGAIN
-        if known.state == "rolled_back" and lately and json.loads(known.value) == trial.value:
+        same = (known.setting, json.loads(known.value)) == (trial.setting, trial.value)
+        if known.state == "rolled_back" and lately and same:
             return True
     return False
 
