@@ -112,10 +112,12 @@ def bring_back(connection: Connection, workspace: str, ids: Sequence[str], *, no
 
 def _release(connection: Connection, workspace: str, gone: Sequence[str], way: Way, *, now: datetime) -> None:
     """Puts in force again what purged memories stood for, or had overruled, unless that came by the same way."""
-    columns = (table.c.id, table.c.superseded_by, _came(way).label("same"))
+    columns = (table.c.seq, table.c.id, table.c.superseded_by, _came(way).label("same"))
     replaced = (table.c.workspace == workspace) & table.c.superseded_by.in_(gone)
-    # In order: asked for none, SQLite goes through the whole workspace instead of looking up a few.
-    rows = connection.execute(select(*columns).outerjoin(traces, _ITS_TRACE).where(replaced).order_by(table.c.seq))
+    # Sorted here: asked for an order, SQLite reads the whole workspace in it instead of looking up a few.
+    rows = sorted(
+        connection.execute(select(*columns).outerjoin(traces, _ITS_TRACE).where(replaced)), key=lambda row: row.seq
+    )
     stood_for: dict[str, list[str]] = {}
     for row in rows:
         if not row.same:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Connection, Select, and_, bindparam, select, union
+from sqlalchemy import BindParameter, Connection, Row, Select, and_, bindparam, select, union
 from sqlalchemy.dialects.sqlite import insert
 
 from reasoning_bank.records import Genealogy, Links
@@ -25,34 +25,26 @@ def genealogy(connection: Connection, workspace: str, id_: str) -> Genealogy | N
     return genealogies(connection, workspace, [id_]).get(id_)
 
 
-def genealogies(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, Genealogy]:
+def genealogies(connection: Connection, workspace: str, ids: Sequence[str]) -> dict[str, Genealogy]:
     """By id, where each memory comes from and what came of it; unknown ids are absent."""
-    found: dict[str, Genealogy] = {}
-    for some in batches(ids):
-        found |= _genealogies(connection, workspace, some)
-    return found
-
-
-def _genealogies(connection: Connection, workspace: str, ids: Sequence[str]) -> dict[str, Genealogy]:
-    mine = {"workspace": workspace, "ids": ids}
-    rows = connection.execute(_FAMILY, mine).all()
-    elders = _elders(connection, workspace, [row.id for row in rows])
-    children, replaced = _grouped(connection, _CHILDREN, mine), _grouped(connection, _REPLACED, mine)
+    rows = _rows(connection, workspace, ids)
+    elders = _elders(connection, workspace, list(rows))
+    children, replaced = (_grouped(connection, each, workspace, ids) for each in (_CHILDREN, _REPLACED))
     taught, opposed = sources(connection, workspace, ids), contradictions(connection, workspace, ids)
     return {
-        row.id: Genealogy(
-            id=row.id,
+        id_: Genealogy(
+            id=id_,
             trace_id=row.trace_id,
             parents=loaded_words(row.parents),
-            children=children.get(row.id, ()),
-            supersedes=replaced.get(row.id, ()),
+            children=children.get(id_, ()),
+            supersedes=replaced.get(id_, ()),
             superseded_by=row.superseded_by,
-            sources=taught[row.id],
-            ancestry=tuple(elders[row.id])[1:],
-            stage=_stage(row.id, elders[row.id]),
-            contradicts=tuple(other for other, _ in opposed.get(row.id, ())),
+            sources=taught[id_],
+            ancestry=tuple(elders[id_])[1:],
+            stage=_stage(id_, elders[id_]),
+            contradicts=tuple(other for other, _ in opposed.get(id_, ())),
         )
-        for row in rows
+        for id_, row in rows.items()
     }
 
 
@@ -171,21 +163,22 @@ def taken_in(connection: Connection, workspace: str, id_: str) -> list[str]:
 
 def _steps(connection: Connection, workspace: str, ids: Sequence[str]) -> dict[str, str | None]:
     """By id, what took it in directly, or None."""
-    found: dict[str, str | None] = {}
-    for some in batches(ids):
-        mine = (memories.c.workspace == workspace) & memories.c.id.in_(some)
-        found |= dict(connection.execute(select(memories.c.id, memories.c.superseded_by).where(mine)).all())
-    families = _families(connection, workspace, [by for by in found.values() if by is not None])
-    return {id_: by if by is not None and id_ in families.get(by, ()) else None for id_, by in found.items()}
+    found = {id_: row.superseded_by for id_, row in _rows(connection, workspace, ids).items()}
+    families = _rows(connection, workspace, [by for by in found.values() if by is not None])
+
+    def took(id_: str, by: str | None) -> bool:
+        return by in families and id_ in loaded_words(families[by].parents)
+
+    return {id_: by if took(id_, by) else None for id_, by in found.items()}
 
 
-def _families(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for some in batches(ids):
-        mine = (memories.c.workspace == workspace) & memories.c.id.in_(some)
-        rows = connection.execute(select(memories.c.id, memories.c.parents).where(mine))
-        found |= {id_: loaded_words(parents) for id_, parents in rows}
-    return found
+def _rows(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, Row[*tuple[Any, ...]]]:
+    """By id, what ties each memory to others."""
+    return {
+        row.id: row
+        for some in batches(ids)
+        for row in connection.execute(_FAMILY, {"workspace": workspace, "ids": some})
+    }
 
 
 def _last(id_: str, next_of: Mapping[str, str], known: Set[str]) -> str:
@@ -197,11 +190,17 @@ def _last(id_: str, next_of: Mapping[str, str], known: Set[str]) -> str:
 
 
 def _grouped(
-    connection: Connection, statement: Select[*tuple[Any, ...]], mine: Mapping[str, object]
+    connection: Connection, statement: Select[*tuple[Any, ...]], workspace: str, ids: Iterable[str]
 ) -> dict[str, tuple[str, ...]]:
-    """The second column of each row by the first, in the order of the rows."""
+    """The second column of each row by the first, in the order of the third.
+
+    Sorted here: asked for an order, SQLite reads the whole workspace in it instead of looking up a few.
+    """
+    rows: list[Row[*tuple[Any, ...]]] = []
+    for some in batches(ids):
+        rows += connection.execute(statement, {"workspace": workspace, "ids": some})
     found: dict[str, tuple[str, ...]] = {}
-    for by, id_, *_ in connection.execute(statement, mine):
+    for by, id_, _ in sorted(rows, key=lambda row: row[2]):
         found[by] = (*found.get(by, ()), id_)
     return found
 
@@ -237,19 +236,12 @@ def _one_generation(
     return nearer
 
 
-def _came_of(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for some in batches(ids):
-        mine = {"workspace": workspace, "ids": some}
-        rows = {row.id: row for row in connection.execute(_FAMILY, mine)}
-        older: dict[str, list[str]] = {}
-        for by, id_, seq in connection.execute(_REPLACED, mine):
-            if by in rows and seq < rows[by].seq:
-                older.setdefault(by, []).append(id_)
-        found |= {
-            id_: tuple(dict.fromkeys([*loaded_words(row.parents), *older.get(id_, ())])) for id_, row in rows.items()
-        }
-    return found
+def _came_of(connection: Connection, workspace: str, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    older = _grouped(connection, _REPLACED_OLDER, workspace, ids)
+    return {
+        id_: tuple(dict.fromkeys([*loaded_words(row.parents), *older.get(id_, ())]))
+        for id_, row in _rows(connection, workspace, ids).items()
+    }
 
 
 def _stage(id_: str, elders: Mapping[str, tuple[str, ...]]) -> int:
@@ -288,16 +280,16 @@ _NUMBERS = select(memories.c.seq, memories.c.id).where(_MINE)
 _FAMILY = select(
     memories.c.seq, memories.c.id, memories.c.trace_id, memories.c.parents, memories.c.superseded_by
 ).where(_MINE)
-_REPLACED = (
-    select(memories.c.superseded_by, memories.c.id, memories.c.seq)
-    .where(memories.c.workspace == _WORKSPACE, memories.c.superseded_by.in_(_IDS))
-    .order_by(memories.c.seq)
+_REPLACED = select(memories.c.superseded_by, memories.c.id, memories.c.seq).where(
+    memories.c.workspace == _WORKSPACE, memories.c.superseded_by.in_(_IDS)
 )
+_REPLACED_OLDER = _REPLACED.join(
+    _SUCCESSOR, (_SUCCESSOR.c.workspace == memories.c.workspace) & (_SUCCESSOR.c.id == memories.c.superseded_by)
+).where(memories.c.seq < _SUCCESSOR.c.seq)
 _CHILDREN = (
-    select(memory_parents.c.parent_id, memories.c.id)
+    select(memory_parents.c.parent_id, memories.c.id, memories.c.seq)
     .join(memories, memories.c.seq == memory_parents.c.memory)
     .where(memory_parents.c.workspace == _WORKSPACE, memory_parents.c.parent_id.in_(_IDS))
-    .order_by(memories.c.seq)
 )
 _LINK = select(memory_contradictions.c.memory, memory_contradictions.c.other, memory_contradictions.c.reason)
 _LINKED = union(
