@@ -2,6 +2,8 @@
 
 import math
 import struct
+import sys
+from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
@@ -93,7 +95,7 @@ class Histogram:
         first = min(self._buckets, default=0)
         counts = [self._buckets.get(bucket, 0) for bucket in range(first, max(self._buckets, default=-1) + 1)]
         header = _HEADER.pack(self.count, self.errors, self.total_s, self.smallest_s, self.largest_s, first)
-        return header + struct.pack(f"<{len(counts)}I", *counts)
+        return header + _little_endian(array("I", counts)).tobytes()
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
@@ -107,6 +109,12 @@ class Histogram:
         made = cls()
         *figures, first = _HEADER.unpack_from(packed)
         made.count, made.errors, made.total_s, made.smallest_s, made.largest_s = figures
-        counts = struct.unpack_from(f"<{(len(packed) - _HEADER.size) // 4}I", packed, _HEADER.size)
+        counts = _little_endian(array("I", packed[_HEADER.size :]))
         made._buckets = {bucket: count for bucket, count in enumerate(counts, first) if count}
         return made
+
+
+def _little_endian(counts: "array[int]") -> "array[int]":
+    if sys.byteorder == "big":
+        counts.byteswap()
+    return counts

@@ -14,6 +14,7 @@ MODULES = {
             "isolation",
             "latency",
             "lossless",
+            "monitor",
             "privacy",
             "pooling",
             "retrieval",

@@ -180,7 +180,7 @@ def test_names_beyond_the_bound_are_counted_together() -> None:
 
 
 def test_an_operation_takes_no_more_than_its_bound_however_long_and_however_scattered() -> None:
-    """Every slot of a day holds calls of every length: the worst there can be, 230 KB; usual are 10 to 40."""
+    """Every slot of a day holds calls of every length: the worst there can be (a call a second takes 70 KB)."""
     durations = Durations()
     at = NOON
     spread = [1e-6 * 1.05**bucket * 1.01 for bucket in range(400)]
