@@ -53,6 +53,7 @@ from reasoning_bank.retrieval.everywhere import search_everywhere
 from reasoning_bank.retrieval.keeping import kept_block
 from reasoning_bank.settings import Settings
 from reasoning_bank.storage import lineage, traces, workspaces
+from reasoning_bank.storage.profile import WorkspaceProfile
 from reasoning_bank.text.sanity import clean_text, required_text
 from reasoning_bank.transfer.identity import identified
 from reasoning_bank.upkeep import Upkeep
@@ -286,7 +287,11 @@ class ReasoningBank:
             NotFoundError: naming the ids this workspace does not have.
         """
         with self.monitor.measure("get_memory"):
-            return await self.rooms.database.read(lambda c: reports.memory_details(c, workspace, ids))
+            return await self.rooms.reader.details(workspace, ids)
+
+    async def profile(self, workspace: str) -> WorkspaceProfile:
+        """What a workspace is about: counts, tags, domains, languages and the memories that helped most."""
+        return await self.rooms.reader.profile(named_workspace(workspace))
 
     async def get_trace(self, workspace: str, id: str) -> Trace:
         """A trace with its complete trajectory; raises NotFoundError."""
@@ -321,7 +326,7 @@ class ReasoningBank:
 
         Of a memory too long for its share, what has to do with the query is kept; without one, its beginning.
         """
-        contexts = self.rooms.caches.contexts
+        contexts = self.rooms.caches.for_searches().contexts
         return kept_block(contexts, workspace, found, budget=token_budget, query=query, count_tokens=self.count_tokens)
 
     async def complete(

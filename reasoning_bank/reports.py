@@ -1,18 +1,18 @@
 """What the bank says of itself and of single items: read from the truth and from the rooms, never remembered."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
 from typing import Literal, cast, get_args
 
 from sqlalchemy import Connection
 
-from reasoning_bank.errors import ModelUnavailableError, NotFoundError, StorageError
+from reasoning_bank.errors import ModelUnavailableError, StorageError
 from reasoning_bank.learning.work import EMBED
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.opening import Rooms
-from reasoning_bank.records import Genealogy, JsonValue, Memory, MemoryDetail, Strategy, Trace
+from reasoning_bank.records import JsonValue, Memory, Strategy, Trace
 from reasoning_bank.storage import embeddings, lineage, memories, outbox, rejections, traces, workspaces
 from reasoning_bank.storage.database import Database
 
@@ -29,24 +29,6 @@ _MODEL = {
     "`reasoning-bank assets install`, or `reasoning-bank doctor` for the reason",
 }
 _INDEX = "the vector index failed and is tried again; exact search serves meanwhile"
-
-
-def memory_details(connection: Connection, workspace: str, ids: Sequence[str]) -> list[MemoryDetail]:
-    """Memories with their traces and genealogies, in the order of the ids.
-
-    Raises:
-        NotFoundError: naming the ids this workspace does not have.
-    """
-    found = memories.by_ids(connection, workspace, ids)
-    if unknown := [id_ for id_ in ids if id_ not in found]:
-        raise NotFoundError(f"no memory {', '.join(map(repr, unknown))} in this workspace")
-    reports = traces.by_ids(connection, workspace, {memory.trace_id for memory in found.values()})
-    return [
-        MemoryDetail(
-            found[id_], reports[found[id_].trace_id], cast("Genealogy", lineage.genealogy(connection, workspace, id_))
-        )
-        for id_ in ids
-    ]
 
 
 def completions(connection: Connection, kind: Kind, prefix: str, workspace: str) -> list[str]:
@@ -69,10 +51,11 @@ def trace_page(
 ) -> list[tuple[int, Trace, Sequence[Memory]]]:
     """(seq, trace, its memories) of the next traces after a seq, in the order they were stored."""
     page = traces.list_page(connection, workspace, after=after, limit=limit)
-    its = {each.seq: memories.of_trace(connection, workspace, each.trace.id) for each in page}
+    its = memories.of_traces(connection, workspace, [each.trace.id for each in page])
     links = lineage.links(connection, workspace, [memory.id for several in its.values() for memory in several])
     return [
-        (each.seq, each.trace, [replace(memory, links=links[memory.id]) for memory in its[each.seq]]) for each in page
+        (each.seq, each.trace, [replace(memory, links=links[memory.id]) for memory in its.get(each.trace.id, ())])
+        for each in page
     ]
 
 
@@ -111,10 +94,7 @@ async def stats(rooms: Rooms, monitor: PerformanceMonitor, workspace: str, *, no
         "index": _index(rooms),
         "refused": cast("JsonValue", await rooms.database.read(lambda c: rejections.counts(c, workspace))),
         "language": await _language(rooms, workspace),
-        "caches": {
-            each.name: cast("JsonValue", getattr(rooms.caches, each.name).get_statistics())
-            for each in fields(rooms.caches)
-        },
+        "caches": cast("JsonValue", await rooms.caches.statistics()),
         "batches": _batches(rooms),
         "shared_searches": rooms.retriever.flight.shared,
         "language_models": await _language_models(rooms),

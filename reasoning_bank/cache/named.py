@@ -18,7 +18,7 @@ from reasoning_bank.records import JsonValue
 
 V = TypeVar("V")
 
-_COUNTED: Final = ("hits", "misses", "evictions", "expirations")
+_COUNTED: Final = ("hits", "misses", "evictions", "expirations", "missed_by_size")
 
 
 class Cache(Generic[V]):
@@ -31,6 +31,7 @@ class Cache(Generic[V]):
         config: bounds and time to live.
         store: where entries are instead of this process.
         codec: how a store is given values; JSON where there is none.
+        variant: what else values depend on that may differ between processes sharing the store.
         lifetime: what becomes of times to live.
         timer: a clock in seconds, for what loading takes.
     """
@@ -42,6 +43,7 @@ class Cache(Generic[V]):
         *,
         store: SharedStore | None = None,
         codec: Codec[V] | None = None,
+        variant: str = "",
         lifetime: Lifetime = AS_GIVEN,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -50,7 +52,7 @@ class Cache(Generic[V]):
         self._kept: MemoryCache[V] | StoredCache[V] = (
             in_memory(config, lifetime)
             if store is None
-            else StoredCache(store, codec or json_codec(), config=config, lifetime=lifetime)
+            else StoredCache(store, codec or json_codec(), config=config, lifetime=lifetime, variant=variant)
         )
         self._timer = timer
         self._epochs = Counter[str | None]()

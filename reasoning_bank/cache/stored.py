@@ -22,13 +22,17 @@ class StoredCache(Generic[V]):
         codec: values as bytes.
         config: bounds and time to live.
         lifetime: what becomes of times to live.
+        variant: what else values depend on that differs between processes, such as their settings; in every key.
     """
 
-    def __init__(self, store: SharedStore, codec: Codec[V], *, config: CacheConfig, lifetime: Lifetime) -> None:
+    def __init__(
+        self, store: SharedStore, codec: Codec[V], *, config: CacheConfig, lifetime: Lifetime, variant: str = ""
+    ) -> None:
         self.store = store
         self._codec = codec
         self._config = config
         self._lifetime = lifetime
+        self._variant = variant
         self._hits = 0
         self._misses = 0
         self._loads = 0
@@ -37,7 +41,7 @@ class StoredCache(Generic[V]):
 
     async def get(self, namespace: str, key: Hashable) -> V | None:
         """Return what is kept under a key, or None."""
-        value = self._read(await self.store.get(namespace, _name(key))) if self._config.enabled else None
+        value = self._read(await self.store.get(namespace, self._name(key))) if self._config.enabled else None
         self._hits += value is not None
         self._misses += value is None
         return value
@@ -60,12 +64,12 @@ class StoredCache(Generic[V]):
         written = self._codec.encode(value)
         if self._config.max_bytes is None or len(written) <= self._config.max_bytes:
             ttl_s = self._lifetime.varied(ttl_s or self._config.default_ttl)
-            await self.store.put(namespace, _name(key), written, ttl_s=ttl_s, tags=tags)
+            await self.store.put(namespace, self._name(key), written, ttl_s=ttl_s, tags=tags)
 
     async def drop(self, namespace: str, key: Hashable | None, tag: str | None) -> None:
         """Drop the entry of a key, and those with a tag."""
         if key is not None:
-            await self.store.delete(namespace, _name(key))
+            await self.store.delete(namespace, self._name(key))
         if tag is not None:
             await self.store.delete_tag(namespace, tag)
 
@@ -101,9 +105,5 @@ class StoredCache(Generic[V]):
             self._unreadable += 1
             return None
 
-
-def _name(key: Hashable) -> str:
-    return key if isinstance(key, str) and len(key) <= _LONGEST_NAME and key.isascii() else digest(key)
-
-
-_LONGEST_NAME = 200
+    def _name(self, key: Hashable) -> str:
+        return digest((self._variant, key))

@@ -1,15 +1,13 @@
 """The language models the settings name; without any, nothing of this is loaded and nothing is ever sent."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio.to_thread
 from pydantic import SecretStr
 
-from reasoning_bank.cache.config import CacheBackend, CacheConfig
-from reasoning_bank.cache.file import FileCache
 from reasoning_bank.cache.named import Cache
 from reasoning_bank.errors import ConfigError
 from reasoning_bank.learning.prompting import Verdict
@@ -29,7 +27,6 @@ from reasoning_bank.storage.llm_usage import Usage
 if TYPE_CHECKING:
     from reasoning_bank.llm.pool import APIConnectionPool
 
-ANSWERS_NAME: Final = "answers.sqlite3"
 
 KNOWN_PROVIDERS: Final[Mapping[str, ProviderSettings]] = {
     "openai": ProviderSettings(kind="chat_completions", base_url="https://api.openai.com/v1"),
@@ -68,16 +65,17 @@ async def known_cases(settings: Settings) -> Templates:
     return found
 
 
+@asynccontextmanager
 async def language_model(
     settings: Settings,
     database: Database,
     known_cases: Templates,
     clock: Clockwork,
-    stack: AsyncExitStack,
     *,
+    answers: Cache[Any],
     clean: Callable[[str], str],
     monitor: PerformanceMonitor,
-) -> Language | None:
+) -> AsyncGenerator[Language | None]:
     """The language models, or None where the settings name none; nothing is sent before the first question.
 
     Raises:
@@ -85,27 +83,29 @@ async def language_model(
     """
     chosen = settings.llm
     if chosen.model is None:
-        return None
-    pools: dict[str, APIConnectionPool] = {}
-    targets = await _routes(chosen, chosen.model, stack, pools)
-    every = tuple({target.name: target for ordered in targets.values() for target in ordered}.values())
+        yield None
+        return
     limits = Limits(
         tokens=chosen.tokens_per_day,
         tokens_per_workspace=chosen.tokens_per_day_per_workspace,
         dollars=chosen.dollars_per_day,
         dollars_per_workspace=chosen.dollars_per_day_per_workspace,
     )
-    if limits.of_money:
-        refuse_unpriced(every)
-    model = LanguageModel(
-        targets,
-        budget=Budget(database, limits=limits, now=clock.now, note=_noted(monitor)),
-        templates=known_cases,
-        cache=_answers(settings, clock, stack),
-        clean=clean,
-        timeout_s=chosen.timeout_s,
-    )
-    return Language(model, every, pools)
+    pools: dict[str, APIConnectionPool] = {}
+    async with AsyncExitStack() as stack:
+        targets = await _routes(chosen, chosen.model, stack, pools)
+        every = tuple({target.name: target for ordered in targets.values() for target in ordered}.values())
+        if limits.of_money:
+            refuse_unpriced(every)
+        model = LanguageModel(
+            targets,
+            budget=Budget(database, limits=limits, now=clock.now, note=_noted(monitor)),
+            templates=known_cases,
+            cache=ResponseCache(answers) if answers.config.enabled else None,
+            clean=clean,
+            timeout_s=chosen.timeout_s,
+        )
+        yield Language(model, every, pools)
 
 
 def _noted(monitor: PerformanceMonitor) -> Note:
@@ -161,18 +161,3 @@ def _price(name: str, given: tuple[float, ...]) -> Price:
     if len(given) not in {2, 3} or min(given) < 0:
         raise ConfigError(f"llm.prices: {name!r} needs [input, output] or [input, output, cached input], none negative")
     return Price(*given)
-
-
-def _answers(settings: Settings, clock: Clockwork, stack: AsyncExitStack) -> ResponseCache | None:
-    kept = settings.cache.llm
-    if not (settings.cache.enabled and kept.enabled and kept.size):
-        return None
-    config = CacheConfig(CacheBackend.FILE, kept.size, kept.ttl_s, max_bytes=int(kept.max_mb * 2**20))
-    file = FileCache(
-        settings.data_dir / ANSWERS_NAME,
-        max_entries=kept.size,
-        max_bytes=int(kept.max_mb * 2**20),
-        now=clock.now,
-    )
-    stack.push_async_callback(file.aclose)
-    return ResponseCache(Cache("llm", config, store=file))

@@ -38,6 +38,9 @@ def attach(rooms: "Rooms", monitor: PerformanceMonitor) -> None:
     monitor.add_source("sql", lambda: _of_database(database))
     monitor.gauge("database.readers_in_use", lambda: database.statistics().readers.in_use)
     monitor.gauge("database.writes_waiting", lambda: database.statistics().writer.waiting)
+    monitor.add_source("cache", rooms.caches.counters)
+    for name, read in rooms.caches.gauges().items():
+        monitor.gauge(f"cache.{name}", read)
     monitor.add_source("queue", lambda: _of_queue(rooms))
     monitor.add_source("embedding", lambda: _of_batches(rooms))
     monitor.gauge("embedding.waiting", lambda: rooms.model.generator.statistics().waiting)

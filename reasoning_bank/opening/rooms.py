@@ -21,6 +21,7 @@ from reasoning_bank.learning.work import EMBED
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.monitoring.observing import Observe
 from reasoning_bank.monitoring.sampling import Sampler
+from reasoning_bank.opening.caching import Caches, open_caches
 from reasoning_bank.opening.clockwork import Clockwork
 from reasoning_bank.opening.embedding import configured_model, embedding_handler, model_switch
 from reasoning_bank.opening.indexing import vector_index
@@ -28,10 +29,11 @@ from reasoning_bank.opening.language import Language, known_cases, language_mode
 from reasoning_bank.opening.learning import Learning, learning
 from reasoning_bank.opening.monitoring import attach, process_sampler
 from reasoning_bank.opening.privacy import outgoing, redaction_rules, redactor_of
-from reasoning_bank.opening.searching import retrieval_caches, retriever_of
+from reasoning_bank.opening.searching import retriever_of
 from reasoning_bank.opening.texts import counting, threaded_compressor, token_counter
+from reasoning_bank.opening.tuning import tuned
 from reasoning_bank.privacy.redaction import Redactor
-from reasoning_bank.retrieval.options import RetrievalCaches
+from reasoning_bank.retrieval.reading import Reader
 from reasoning_bank.retrieval.retriever import Retriever
 from reasoning_bank.retrieval.usage import UsageLog
 from reasoning_bank.settings import Settings
@@ -47,13 +49,19 @@ _SALT: Final = "redaction_salt"
 
 @dataclass(frozen=True)  # no slots: the tasks are made once and kept
 class Rooms:
-    """What an open bank consists of."""
+    """What an open bank consists of.
 
+    Attributes:
+        settings: those of the user, with what was changed on advice below them.
+    """
+
+    settings: Settings
     database: Database
     assets: Assets
     model: RunningModel
     models: ModelSwitch
     retriever: Retriever
+    reader: Reader
     redactor: Callable[[str], Redactor]
     learning: Learning
     language: Language | None
@@ -64,7 +72,7 @@ class Rooms:
     tokens: TokenCounter
     count_tokens: Callable[[str], int]
     compressor: ThreadedCompressor
-    caches: RetrievalCaches
+    caches: Caches
     sampler: Sampler
 
     @cached_property
@@ -93,6 +101,7 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         ConfigError: the settings name a model the backend does not know.
     """
     database = await stack.enter_async_context(_database(settings, clock, monitor.observe))
+    settings = await tuned(settings, database)
     salt = bytes.fromhex(await database.write(lambda c: facts.put_once(c, _SALT, secrets.token_hex(16))))
     assets = Assets(settings.assets_dir, hub_url=settings.assets.hub_url, allow_download=settings.assets.allow_download)
     owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -103,14 +112,16 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         model_switch(settings, database, model, assets, clock, owner=owner, observe=monitor.observe)
     )
     tokens = await anyio.to_thread.run_sync(token_counter, settings, assets)
-    count_tokens = counting(tokens)
+    caches = await open_caches(settings, clock, salt, stack)
+    count_tokens = counting(tokens, caches.for_counting())
     index, indexer = vector_index(settings, database, clock, stack, monitor.observe)
     redactor = redactor_of(settings, database, salt, rules)
-    caches = retrieval_caches(settings)
-    retriever = retriever_of(settings, database, models, caches, count_tokens, index, clock)
-    compressor = threaded_compressor(settings, tokens, models)
+    retriever = retriever_of(settings, database, models, caches.for_searches(), count_tokens, index, clock)
+    compressor = threaded_compressor(settings, tokens, models, caches)
     cases = await known_cases(settings)
-    language = await language_model(settings, database, cases, clock, stack, clean=clean, monitor=monitor)
+    language = await stack.enter_async_context(
+        language_model(settings, database, cases, clock, answers=caches.llm, clean=clean, monitor=monitor)
+    )
 
     def wake() -> None:  # the worker is made last: of the handlers that queue more work for it
         worker.wake()
@@ -128,11 +139,13 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
     handlers = {EMBED: embedding_handler(models, indexer), **learns.handlers}
     worker = _worker(settings, database, handlers, clock, owner=owner, observe=monitor.observe)
     rooms = Rooms(
+        settings=settings,
         database=database,
         assets=assets,
         model=model,
         models=models,
         retriever=retriever,
+        reader=Reader(database, details=caches.tools, profiles=caches.profiles),
         redactor=redactor,
         learning=learns,
         language=language,

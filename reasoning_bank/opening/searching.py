@@ -1,38 +1,18 @@
-"""The retriever and what it keeps in memory, from the settings."""
+"""The retriever, from the settings."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
-from reasoning_bank.cache.memory import MemoryCache
 from reasoning_bank.embeddings.switch import ModelSwitch
 from reasoning_bank.opening.clockwork import Clockwork
-from reasoning_bank.records import Memory, Retrieval
-from reasoning_bank.retrieval.intent import Intent
 from reasoning_bank.retrieval.meaning import query_model
 from reasoning_bank.retrieval.options import RetrievalCaches, RetrievalOptions
-from reasoning_bank.retrieval.postings import FloatArray
 from reasoning_bank.retrieval.retriever import Retriever
 from reasoning_bank.retrieval.scoring import WEIGHTS, Weights
-from reasoning_bank.settings import NamedCacheSettings, Settings
+from reasoning_bank.settings import Settings
 from reasoning_bank.storage.database import Database
 from reasoning_bank.vectors.chroma import ChromaDBAdapter
-
-
-def retrieval_caches(settings: Settings) -> RetrievalCaches:
-    """What searches keep in memory, each cache with its size and lifetime."""
-    sizes = settings.cache
-
-    def made(cache: NamedCacheSettings) -> tuple[int, float]:
-        return (cache.size if sizes.enabled and cache.enabled else 0), cache.ttl_s
-
-    return RetrievalCaches(
-        memories=MemoryCache[Memory](*made(sizes.memories)),
-        queries=MemoryCache[FloatArray](*made(sizes.queries)),
-        intents=MemoryCache[Intent](*made(sizes.intents)),
-        contexts=MemoryCache[str](*made(sizes.contexts)),
-        answers=MemoryCache[Retrieval](*made(sizes.retrieval)),
-    )
 
 
 def retriever_of(

@@ -10,6 +10,7 @@ from reasoning_bank.compression.lingua import llmlingua
 from reasoning_bank.compression.threaded import ThreadedCompressor
 from reasoning_bank.embeddings.switch import ModelSwitch
 from reasoning_bank.errors import ConfigError, InputError
+from reasoning_bank.opening.caching import Caches
 from reasoning_bank.settings import Settings
 from reasoning_bank.text.tokens import TokenCounter, counter, estimate
 
@@ -35,25 +36,32 @@ def prompt_compressor(settings: Settings, tokens: TokenCounter) -> PromptCompres
     )
 
 
-def threaded_compressor(settings: Settings, tokens: TokenCounter, models: ModelSwitch) -> ThreadedCompressor:
+def threaded_compressor(
+    settings: Settings, tokens: TokenCounter, models: ModelSwitch, caches: Caches
+) -> ThreadedCompressor:
     """The compressor for an event loop, comparing meanings with whatever model is serving."""
     return ThreadedCompressor(
         prompt_compressor(settings, tokens),
         model=lambda: models.serving if settings.compression.meaning else None,
         model_wait_s=settings.embeddings.query_wait_ms / 1000,
+        vectors=caches.texts,
+        results=caches.tools,
     )
 
 
-def counting(tokens: TokenCounter) -> Callable[[str], int]:
-    """Counts tokens of a text; an estimate in the first second, so that no search waits for the ranks."""
-    # The same memories are answered again and again: their tokens are counted once, by the ranks only. No workspace
-    # is in the key: a count is the same whoever asks, and no text can be read from its digest.
-    known = MemoryCache[int]()
+def counting(tokens: TokenCounter, known: MemoryCache[int]) -> Callable[[str], int]:
+    """Counts tokens of a text; an estimate in the first second, so that no search waits for the ranks.
+
+    Args:
+        tokens: what counts.
+        known: what was counted before, by the ranks only: the same memories are answered again and again. No workspace
+            is in its keys: a count is the same whoever asks, and no text can be read from its digest.
+    """
 
     def count(text: str) -> int:
         if not tokens.ready:
             return estimate(text)
-        key = (hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest(),)
+        key = ("", hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
         found = known.get(key)
         if found is None:
             found = tokens.count(text)

@@ -1,11 +1,12 @@
 """The meaning of a query as a vector, or the honest news that no model could tell in time."""
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from reasoning_bank.cache.memory import MemoryCache
+from reasoning_bank.cache.named import Cache
 from reasoning_bank.embeddings.switch import RunningModel
 from reasoning_bank.errors import BusyError, ModelUnavailableError, UpstreamError
 from reasoning_bank.retrieval.postings import FloatArray
@@ -40,7 +41,7 @@ async def query_vector(
     task: str,
     *,
     workspace: str,
-    cache: MemoryCache[FloatArray],
+    cache: Cache[FloatArray],
     longest_wait_s: float,
     whole: bool = False,
 ) -> FloatArray | None:
@@ -50,22 +51,23 @@ async def query_vector(
         model: the model in use, None when there is none.
         task: the query.
         workspace: who asks: vectors are cached for them only.
-        cache: query vectors by (workspace, model, task).
+        cache: query vectors by (model, task) of a workspace.
         longest_wait_s: seconds to wait for a model that is being loaded.
         whole: leave the main line out; an engine that does so always does, so vectors of both kinds never mix.
     """
     if model is None:
         return None
-    key = (workspace, model.space.model_id, task)
-    if (known := cache.get(key)) is not None:
+    key = (model.space.model_id, task)
+    if (known := await cache.get(key, namespace=workspace)) is not None:
         return known
     if not await model.wait_ready(longest_wait_s):
         return None
+    started = time.perf_counter()
     try:
         rows = await model.embed(list(dict.fromkeys((task, task if whole else main_line(task) or task))))
     except (ModelUnavailableError, UpstreamError, BusyError):
         return None
     # The first line says what a long task is about, the rest says in which setting: half and half.
     vector: FloatArray = np.asarray(rows.mean(axis=0), np.float32)
-    cache.put(key, vector)
+    await cache.set(key, vector, namespace=workspace, cost_s=time.perf_counter() - started)
     return vector

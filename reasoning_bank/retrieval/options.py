@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
 from reasoning_bank.cache.memory import MemoryCache
+from reasoning_bank.cache.named import Cache
 from reasoning_bank.records import Memory, Retrieval, Stage
 from reasoning_bank.retrieval.intent import Intent
 from reasoning_bank.retrieval.planner import EXACT_LIMIT, Search
@@ -17,17 +18,17 @@ class RetrievalCaches:
 
     Attributes:
         memories: read memories by (workspace, id).
-        queries: query vectors by (workspace, model, task).
+        queries: query vectors by (model, task).
         intents: what queries were read as, by (workspace, task).
         contexts: formatted blocks by what they hold.
-        answers: whole answers by (workspace, its last change, model, query).
+        retrieval: whole answers by (last change of the workspace, model, query).
     """
 
     memories: MemoryCache[Memory]
-    queries: MemoryCache[FloatArray]
+    queries: Cache[FloatArray]
     intents: MemoryCache[Intent]
     contexts: MemoryCache[str]
-    answers: MemoryCache[Retrieval]
+    retrieval: Cache[Retrieval]
 
 
 @dataclass(frozen=True, slots=True)

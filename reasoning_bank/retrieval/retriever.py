@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -11,7 +11,6 @@ from functools import partial
 from sqlalchemy import Connection
 
 from reasoning_bank.cache.flight import SingleFlight
-from reasoning_bank.cache.memory import CacheKey
 from reasoning_bank.errors import InputError
 from reasoning_bank.records import Query, Retrieval
 from reasoning_bank.retrieval.context import PREAMBLE
@@ -90,7 +89,8 @@ class Retriever:
         query, manner = under_preset(replace(query, task=query.task.strip()))
         version = await self._database.current_version()
         picture = self._workspaces.latest(workspace)
-        if picture is not None and picture.version == version and (known := self._answered(workspace, query, picture)):
+        fresh = picture is not None and picture.version == version
+        if picture is not None and fresh and (known := await self._answered(workspace, query, picture)):
             return replace(known, timings_ms=watch.finished(), cached=True)
         asked = Asked(workspace, query, manner, self._options.without | manner.without, self._space(), watch)
         # Whoever asks after a write sees another version, and never boards a search that may have missed it.
@@ -111,15 +111,15 @@ class Retriever:
 
         await self._database.read(load)
 
-    def _answered(self, workspace: str, query: Query, picture: Picture) -> Retrieval | None:
+    async def _answered(self, workspace: str, query: Query, picture: Picture) -> Retrieval | None:
         """The answer of an equal query since which nothing in the workspace changed, if it is kept."""
-        return (
-            self._caches.answers.get(self._key(workspace, query, picture)) if picture.space == self._space() else None
-        )
+        if picture.space != self._space():
+            return None
+        return await self._caches.retrieval.get(self._key(query, picture), namespace=workspace)
 
-    def _key(self, workspace: str, query: Query, picture: Picture) -> CacheKey:
+    def _key(self, query: Query, picture: Picture) -> tuple[Hashable, ...]:
         # In the first second tokens are estimated: what was cut by an estimate is not given once they are counted.
-        return workspace, picture.seq, picture.space, self._count_tokens(PREAMBLE), query
+        return picture.seq, picture.space, self._count_tokens(PREAMBLE), query
 
     def _space(self) -> VectorSpace | None:
         model = self._model()
@@ -130,14 +130,15 @@ class Retriever:
         latest = self._workspaces.latest(workspace)
         if latest is not None and latest.version != version:  # something was committed, mostly elsewhere
             picture = await self._database.read(lambda c: self._workspaces.current(c, workspace, asked.space))
-            if known := self._answered(workspace, query, picture):
+            if known := await self._answered(workspace, query, picture):
                 return replace(known, timings_ms=asked.watch.finished(), cached=True)
         ground, vector = await self._grounded(asked)
         candidates = await self._nearest(ground, vector)
         found = await self._database.read(lambda c: self._searcher.answer(c, ground, vector, candidates))
         # Where age counts, every moment has its own answer.
         if ground.is_lasting and not found.degraded and not self._options.weights.recency and is_small(found):
-            self._caches.answers.put(self._key(workspace, query, ground.picture), found)
+            key, took_s = self._key(query, ground.picture), found.timings_ms["total"] / 1000
+            await self._caches.retrieval.set(key, found, namespace=workspace, cost_s=took_s)
         return found
 
     async def _grounded(self, asked: Asked) -> tuple[Ground, FloatArray | None]:

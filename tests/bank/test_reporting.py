@@ -46,7 +46,7 @@ async def test_every_operation_moves_its_own_counters(bank: ReasoningBank) -> No
     assert counted["get_memory"] == (1, 0)
     assert counted["rate_memory"] == (2, 1)
     assert stats["counters"]["searches.exact"] == 2
-    assert stats["caches"]["answers"]["hits"] == 1
+    assert stats["caches"]["retrieval"]["hits"] == 1
     assert (stats["traces"], stats["memories"], stats["embedded"]) == (1, 1, 1)
     assert stats["model"]["status"] == "ready"
 

@@ -12,6 +12,7 @@ import pytest
 
 import reasoning_bank
 from reasoning_bank.bank import ReasoningBank
+from reasoning_bank.cache.memory import MemoryCache
 from reasoning_bank.errors import InputError, NotFoundError, StorageError
 from reasoning_bank.opening import clockwork, counting
 from reasoning_bank.records import Counters, Memory, MemoryItem, NewTrace, Query, Retrieval, RetrievedMemory
@@ -122,7 +123,7 @@ async def test_a_search_everywhere_counts_experiences_where_its_preset_does(thre
 
 async def test_a_block_is_made_once_for_the_same_memories_of_a_workspace(three: ReasoningBank) -> None:
     found = (await three.retrieve("mail", replace(QUERY, min_score=0))).memories
-    kept = three.rooms.caches.contexts
+    kept = three.rooms.caches.for_searches().contexts
     before = kept.get_statistics()
     blocks = [three.context_block("mail", found, token_budget=90) for _ in range(3)]
     after = kept.get_statistics()
@@ -155,7 +156,7 @@ class Text(str):
 
 
 def test_counting_tokens_keeps_no_text_of_any_workspace() -> None:
-    count = counting(counter("estimated"))
+    count = counting(counter("estimated"), MemoryCache())
     text = Text("Rotate the database password \ud800")
     gone, tokens = weakref.ref(text), count(text)
     del text

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
+from reasoning_bank.cache.config import CacheConfig
 from reasoning_bank.cache.memory import MemoryCache
+from reasoning_bank.cache.named import Cache
 from reasoning_bank.embeddings.embedder import Embedder, Vectors
 from reasoning_bank.records import Counters, Memory, MemoryItem, NewTrace, Query, Retrieval, Trace
 from reasoning_bank.retrieval.meaning import QueryModel
@@ -128,8 +130,13 @@ class SmallBank:
 
 def caches_of(size: int) -> RetrievalCaches:
     """Fresh caches of so many entries each; 0 keeps nothing."""
+    config = CacheConfig(max_size=size)
     return RetrievalCaches(
-        MemoryCache(size), MemoryCache(size), MemoryCache(size), MemoryCache(size), MemoryCache(size)
+        memories=MemoryCache(size),
+        queries=Cache("queries", config),
+        intents=MemoryCache(size),
+        contexts=MemoryCache(size),
+        retrieval=Cache("retrieval", config),
     )
 
 

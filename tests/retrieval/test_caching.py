@@ -154,7 +154,7 @@ async def test_what_would_take_much_memory_is_answered_anew_and_alike(bank: Smal
         assert len(first.memories) == 4
         assert not again.cached
         assert same(again) == same(first)
-    assert retriever._caches.answers.get_statistics()["cache_size"] == 0
+    assert (await retriever._caches.retrieval.statistics())["cache_size"] == 0
     assert retriever._caches.contexts.get_statistics()["cache_size"] == 2
     one = replace(QUERY, k=1)
     assert [(await retriever.retrieve("w", one)).cached for _ in range(2)] == [False, True]
