@@ -200,7 +200,7 @@ def _grouped(
     for some in batches(ids):
         rows += connection.execute(statement, {"workspace": workspace, "ids": some})
     found: dict[str, tuple[str, ...]] = {}
-    for by, id_, _ in sorted(rows, key=lambda row: row[2]):
+    for by, id_, *_ in sorted(rows, key=lambda row: row[2]):
         found[by] = (*found.get(by, ()), id_)
     return found
 
@@ -280,7 +280,8 @@ _NUMBERS = select(memories.c.seq, memories.c.id).where(_MINE)
 _FAMILY = select(
     memories.c.seq, memories.c.id, memories.c.trace_id, memories.c.parents, memories.c.superseded_by
 ).where(_MINE)
-_REPLACED = select(memories.c.superseded_by, memories.c.id, memories.c.seq).where(
+# The trace is read for the planner: what the index of filters holds, SQLite would rather find in the whole workspace.
+_REPLACED = select(memories.c.superseded_by, memories.c.id, memories.c.seq, memories.c.trace_id).where(
     memories.c.workspace == _WORKSPACE, memories.c.superseded_by.in_(_IDS)
 )
 _REPLACED_OLDER = _REPLACED.join(
