@@ -9,7 +9,7 @@ comma := ,
 RECIPE := $(shell cat pyproject.toml constraints.txt | cksum | tr -d ' ')
 STAMP := $(VENV)/.made-from-$(RECIPE)-$(subst $(comma),+,$(EXTRAS))
 
-.PHONY: help install assets run demo test test-faults test-properties check fix bench measure docs conformance clean
+.PHONY: help install assets run demo test test-faults soak test-properties check fix bench measure docs conformance clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -51,6 +51,9 @@ test: install ## all tests
 
 test-faults: install ## kill -9 under load, several processes, a destroyed index: the long version
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+soak: install ## ten thousand mixed requests from 32 clients; fails when memory, descriptors, threads or tasks grow
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 test-properties: install ## compression over 10,000 generated prompts for each property (hours; PROMPTS=n for fewer)
 	@GENERATED_PROMPTS=$(or $(PROMPTS),10000) $(BIN)/python -m pytest tests/compression --timeout 0 $(ARGS) -k "any or whatever or every"
