@@ -154,7 +154,8 @@ def _store(
 def _link(connection: Connection, workspace: str, fresh: Sequence[ImportedMemory], now: datetime) -> None:
     """Ties memories to what they name; of two that contradict each other, the one that comes later finds the other."""
     for memory in fresh:
-        lineage.add_sources(connection, workspace, given(memory.id), memory.links.sources, now)
+        if memory.links.sources:
+            lineage.add_sources(connection, workspace, given(memory.id), memory.links.sources, now)
         for other, reason in memory.links.contradicts:
             lineage.contradict(connection, workspace, given(memory.id), other, reason=reason, now=now)
 
