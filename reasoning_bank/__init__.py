@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from reasoning_bank.llm.pool import APIConnectionPool as APIConnectionPool
     from reasoning_bank.llm.responses import ResponsesAPIClient as ResponsesAPIClient
     from reasoning_bank.monitoring.metrics import PerformanceMonitor as PerformanceMonitor
+    from reasoning_bank.monitoring.profiling import profile as profile
+    from reasoning_bank.monitoring.profiling import profile_memory as profile_memory
+    from reasoning_bank.monitoring.profiling import profile_queries as profile_queries
+    from reasoning_bank.monitoring.profiling import profile_time as profile_time
     from reasoning_bank.records import Memory as Memory
     from reasoning_bank.records import MemoryItem as MemoryItem
     from reasoning_bank.records import NewTrace as NewTrace
@@ -63,6 +67,10 @@ _HOMES = {
     "compress": "reasoning_bank.compressing",
     "get_cache": "reasoning_bank.cache.registry",
     "load_settings": "reasoning_bank.settings",
+    "profile": "reasoning_bank.monitoring.profiling",
+    "profile_memory": "reasoning_bank.monitoring.profiling",
+    "profile_queries": "reasoning_bank.monitoring.profiling",
+    "profile_time": "reasoning_bank.monitoring.profiling",
 }
 
 __all__ = [
@@ -93,6 +101,10 @@ __all__ = [
     "compress",
     "get_cache",
     "load_settings",
+    "profile",
+    "profile_memory",
+    "profile_queries",
+    "profile_time",
 ]
 
 
