@@ -54,6 +54,7 @@ COMES_WITH = {
     "mcp-types": "mcp",
     "pydantic-core": "pydantic",
     "torch": "sentence-transformers",
+    "typing-extensions": "pydantic",  # named recursive types, until Python 3.12 is the oldest
 }
 """Distributions that are part of a declared one: their version is its business, not ours."""
 

@@ -145,7 +145,7 @@ class LanguageModel:
         return {
             "today": today,
             "models": {purpose: [target.name for target in targets] for purpose, targets in self._routes.items()},
-            "cache": cast("dict[str, JsonValue] | None", cache),
+            "cache": cache,
             "asked_as": dict(self._refusals.learned()),
             "shared": self._flights.shared,
             **{name: self._counts[name] for name in ("repairs", "fallbacks", "batches", "asked_alone")},

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
-JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
+from typing_extensions import TypeAliasType
+
+JsonValue = TypeAliasType("JsonValue", "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None")
+"""What JSON can say; a named type, since pydantic reads records that hold it."""
 
 Outcome = Literal["success", "failure", "partial", "unknown"]
 Origin = Literal["client", "rules", "llm", "import"]
