@@ -10,11 +10,14 @@ import click
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from reasoning_bank.evaluation.bench.comparing import read_results
+from reasoning_bank.evaluation.bench.rows import Row
 from reasoning_bank.settings import CacheSettings, Group, NamedCacheSettings, Settings, setting_names
 from reasoning_bank.settings.caches import NAMES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = REPOSITORY / "README.md"
+BENCH = REPOSITORY / "tests" / "benchmarks" / "results" / "bench.json"
 DEFAULT_TOML = REPOSITORY / "config" / "default.toml"
 OF_CACHES = tuple(f"cache.{name}." for name in NAMES)
 
@@ -59,6 +62,14 @@ def commands_table() -> str:
     """Returns README's table: command, meaning; groups with their sub-commands."""
     rows = ["| command | what it does |", "|---|---|"]
     rows += [f"| `reasoning-bank {name}` | {command.get_short_help_str(200)} |" for name, command in commands()]
+    return "\n".join(rows)
+
+
+def bench_table() -> str:
+    """Returns README's table: what is claimed, what the committed run of `bench` measured, and why it differs."""
+    rows = ["| claim | compared | measured | why |", "|---|---|---|---|"]
+    for row in read_results(BENCH).rows:
+        rows.append(f"| {row.claim} | {' → '.join(row.ways)} | {_measured(row)} | {row.why} |")
     return "\n".join(rows)
 
 
@@ -114,11 +125,23 @@ def write() -> None:
         ("commands", commands_table()),
         ("settings", settings_table()),
         ("caches", caches_table()),
+        ("bench", bench_table()),
     ):
         old = rf"(<!-- {name}:begin -->\n).*?\n*(<!-- {name}:end -->)"
         text = re.sub(old, lambda found, table=table: f"{found[1]}{table}\n\n{found[2]}", text, flags=re.DOTALL)
     README.write_text(text, encoding="utf-8")
     DEFAULT_TOML.write_text(default_toml(), encoding="utf-8")
+
+
+def _measured(row: Row) -> str:
+    if row.measured is None:
+        return f"not measured: {row.skipped}"
+    found = row.measured
+    ratio = f"**{found.ratio:.3g}x**"
+    if found.low < found.high:
+        ratio += f" ({found.low:.3g} to {found.high:.3g})"
+    beside = "".join(f"; {name.replace('_', ' ')} {value:.3g}" for name, value in found.figures.items())
+    return f"{ratio}: {found.before:.3g} → {found.after:.3g} {found.unit}, n = {found.n}{beside}"
 
 
 def _unfolded(group: click.Group, context: click.Context, prefix: str) -> Iterator[tuple[str, click.Command]]:

@@ -154,9 +154,9 @@ def _kept(then: "Results", now: "Results", names: Sequence[str], *, table: bool)
     for line in other_machine(then, now):
         click.echo(f"measured on another machine: {line}", err=True)
     changes = compare(then, now, only=names)
-    rows = [(one.name, _ratio(one.then), _ratio(one.now), one.verdict, one.reason) for one in changes]
     if table:
         click.echo()
+        rows = [(one.name, _shown(one.then), _shown(one.now), one.verdict, one.reason) for one in changes]
         print_table(rows, headers=("ROW", "THEN", "NOW", "VERDICT", ""))
     worse = [one.name for one in changes if one.verdict == "worse"]
     if worse:
@@ -164,5 +164,8 @@ def _kept(then: "Results", now: "Results", names: Sequence[str], *, table: bool)
     return not worse
 
 
-def _ratio(ratio: float | None) -> str | None:
-    return None if ratio is None else f"{ratio:.2f}x"
+def _shown(measured: "Measured | None") -> str | None:
+    """The ratio and both costs: they tell whether one way got slower or the other one faster."""
+    if measured is None:
+        return None
+    return f"{measured.ratio:.2f}x ({measured.before:.3g} → {measured.after:.3g} {measured.unit})"

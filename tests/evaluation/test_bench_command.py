@@ -113,7 +113,7 @@ def test_rows_are_shown_and_written_and_one_that_got_worse_fails_the_command(run
     code, out, err = run("--only", "parallel_steps", "--compare", str(then), "--output", str(now))
     assert code == 1
     assert "parallel_steps  one after the other → run_parallel" in out
-    assert out.splitlines()[-1].split()[:2] == ["parallel_steps", "40.00x"]
+    assert out.splitlines()[-1].startswith("parallel_steps  40.00x (40 → 1 ms)  ")
     assert err.splitlines() == ["1/1 parallel_steps", "worse than before: parallel_steps"]
     assert [each.name for each in read_results(now).rows if each.measured] == ["parallel_steps"]
 
@@ -124,7 +124,7 @@ def test_a_row_that_could_not_be_measured_does_not_pass_silently(run: Run, tmp_p
     code, out, _ = run("--only", "retrieval_100k", "--compare", str(file))
     assert code == 0
     assert "not measured: retrieval_100k: this scale stops at 1,000 memories" in out
-    assert "0.50x  -    not measured  this scale stops at 1,000 memories" in out
+    assert "0.50x (0.5 → 1 ms)  -    not measured  this scale stops at 1,000 memories" in out
 
 
 def test_a_row_nobody_knows_is_refused_before_anything_is_measured(run: Run) -> None:

@@ -43,16 +43,16 @@ class Change:
     """One row then and now.
 
     Attributes:
-        then: the earlier ratio, None where there is none.
-        now: the later ratio, None where there is none.
+        then: the earlier figures, None where there are none.
+        now: the later figures, None where there are none.
         verdict: "worse" only where more than the tolerance is lost and the earlier ratio is above the whole interval of
             the later one: what a busy machine does to one run is not held against the code.
-        reason: why there is no later ratio, or "".
+        reason: why there are no later figures, or "".
     """
 
     name: str
-    then: float | None
-    now: float | None
+    then: Measured | None
+    now: Measured | None
     verdict: Literal["kept", "better", "worse", "not measured", "new"]
     reason: str = ""
 
@@ -91,10 +91,8 @@ def _change(name: str, earlier: Row | None, later: Row | None) -> Change:
     now = later.measured if later else None
     if now is None:
         reason = later.skipped if later else "no such row any more"
-        return Change(name, then.ratio if then else None, None, "not measured", reason)
-    if then is None:
-        return Change(name, None, now.ratio, "new")
-    return Change(name, then.ratio, now.ratio, _verdict(then, now))
+        return Change(name, then, None, "not measured", reason)
+    return Change(name, then, now, _verdict(then, now) if then else "new")
 
 
 def _verdict(then: Measured, now: Measured) -> Literal["kept", "better", "worse"]:

@@ -6,8 +6,8 @@ from importlib.resources import files
 from typing import Final
 
 from reasoning_bank.compression.compressor import PromptCompressor
-from reasoning_bank.evaluation.bench.rows import Measured, SkippedError, compared
-from reasoning_bank.evaluation.bench.workbench import Workbench
+from reasoning_bank.evaluation.bench.rows import Measured, SkippedError, compared, cpu_milliseconds, paired
+from reasoning_bank.evaluation.bench.workbench import Opened, Workbench
 from reasoning_bank.text.tokens import counter
 
 SAVED: Final = {"simple": 0.16, "memories": 0.30, "complex": 0.35}
@@ -22,6 +22,19 @@ def packaged_prompt(name: str) -> str:
 def compression(name: str) -> Callable[[Workbench], Measured]:
     """What measures one of the three prompts."""
     return partial(_compressed, name)
+
+
+def repeated_compression(bench: Workbench) -> Measured:
+    """The same prompt compressed again and again: by a bank without caches against one with them."""
+    prompt = packaged_prompt("memories")
+    cached, bare = bench.bank(), bench.bank(cached=False)
+
+    def compress(opened: Opened) -> float:
+        return cpu_milliseconds(lambda: opened.call(opened.bank.compress, prompt, ratio=0.5))
+
+    compress(bare)
+    compress(cached)
+    return paired(lambda: compress(bare), lambda: compress(cached), rounds=bench.scale.few, unit="CPU ms")
 
 
 def _compressed(name: str, bench: Workbench) -> Measured:

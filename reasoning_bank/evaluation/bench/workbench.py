@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, ParamSpec, Protocol, Self, TypeVar
 
+from reasoning_bank.compression.results import Compression
 from reasoning_bank.embeddings.embedder import Embedder
 from reasoning_bank.evaluation.bench.filling import BLOCK, WORKSPACE, lesson_row, vary
 from reasoning_bank.evaluation.bench.lessons import questions
@@ -50,6 +51,10 @@ class Bank(Protocol):
 
     async def get_memories(self, workspace: str, ids: Sequence[str]) -> list[MemoryDetail]:
         """Memories by id."""
+        ...
+
+    async def compress(self, prompt: str, *, ratio: float) -> Compression:
+        """A prompt in fewer tokens."""
         ...
 
     async def wait_until_searchable(self, *, timeout_s: float | None = None) -> None:
