@@ -137,11 +137,14 @@ def _measured(row: Row) -> str:
     if row.measured is None:
         return f"not measured: {row.skipped}"
     found = row.measured
-    ratio = f"**{found.ratio:.3g}x**"
-    if found.low < found.high:
-        ratio += f" ({found.low:.3g} to {found.high:.3g})"
-    beside = "".join(f"; {name.replace('_', ' ')} {value:.3g}" for name, value in found.figures.items())
-    return f"{ratio}: {found.before:.3g} → {found.after:.3g} {found.unit}, n = {found.n}{beside}"
+    interval = f" ({_short(found.low)} to {_short(found.high)})" if found.low < found.high else ""
+    costs = f"{_short(found.before)} → {_short(found.after)} {found.unit}, n = {found.n}"
+    beside = "".join(f"; {name.replace('_', ' ')} {_short(value)}" for name, value in found.figures.items())
+    return f"**{_short(found.ratio)}x**{interval}: {costs}{beside}"
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _unfolded(group: click.Group, context: click.Context, prefix: str) -> Iterator[tuple[str, click.Command]]:
