@@ -68,8 +68,9 @@ def commands_table() -> str:
 def bench_table() -> str:
     """Returns README's table: what is claimed, what the committed run of `bench` measured, and why it differs."""
     rows = ["| claim | compared | measured | why |", "|---|---|---|---|"]
-    for row in read_results(BENCH).rows:
-        rows.append(f"| {row.claim} | {' → '.join(row.ways)} | {_measured(row)} | {row.why} |")
+    rows += [
+        f"| {row.claim} | {' → '.join(row.ways)} | {_measured(row)} | {row.why} |" for row in read_results(BENCH).rows
+    ]
     return "\n".join(rows)
 
 
