@@ -138,9 +138,7 @@ class Database:
             StorageError: when the file could not be read.
         """
         opened = self._ready()
-        if opened.limiter.available_tokens < 1:
-            opened.pool.note_wait()
-        with Timed(self._observe, "sql.read"):
+        with Timed(self._observe, "sql.read"), opened.pool.in_turn():
             return await anyio.to_thread.run_sync(self._read, work, limiter=opened.limiter)
 
     def read_now(self, work: Callable[[Connection], T]) -> T:

@@ -36,7 +36,7 @@ class ReadPool:
         self._idle: queue.LifoQueue[Connection] = queue.LifoQueue(kept)
         self._closed = False
         self._counting = threading.Lock()
-        self._in_use = self._opened = self._above_kept = self._waits = 0
+        self._asked = self._in_use = self._opened = self._above_kept = self._waits = 0
 
     @contextlib.contextmanager
     def connection(self) -> Generator[Connection]:
@@ -50,10 +50,17 @@ class ReadPool:
         finally:
             self._give_back(connection)
 
-    def note_wait(self) -> None:
-        """Count a read that has to wait."""
+    @contextlib.contextmanager
+    def in_turn(self) -> Generator[None]:
+        """Count a read of a coroutine, of which no more than are kept go on at once: the others wait."""
         with self._counting:
-            self._waits += 1
+            self._asked += 1
+            self._waits += self._asked > self._kept
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._asked -= 1
 
     def statistics(self) -> ReaderStatistics:
         """How busy the readers are and were."""
