@@ -18,6 +18,7 @@ import anyio.to_thread
 
 from reasoning_bank import diagnosis, reports, waiting
 from reasoning_bank.background.tasks import Guarded
+from reasoning_bank.batches import Batches
 from reasoning_bank.bounds import check_query, named_workspace
 from reasoning_bank.compression.results import Compression, CompressionOptions
 from reasoning_bank.compression.threaded import Report
@@ -126,6 +127,11 @@ class ReasoningBank:
     def upkeep(self) -> Upkeep:
         """What is done to the bank now and then: privacy, index, given-up work, access tokens."""
         return Upkeep(self.rooms, now=self._clock.now)
+
+    @property
+    def batches(self) -> Batches:
+        """Lists of queries, prompts and traces in one call each."""
+        return Batches(self.rooms, retrieve=self.retrieve, compress=self.compress, measure=self.monitor.measure)
 
     # Writing
 
@@ -248,13 +254,7 @@ class ReasoningBank:
         check_query(query, self.settings.limits)
         with self.monitor.measure("retrieve_memory"):
             found = await self.rooms.retriever.retrieve(named_workspace(workspace), query)
-        self.monitor.count(f"searches.{found.path}")
-        if found.cached:
-            self.monitor.count("searches.cached")
-        else:
-            self.monitor.observe_stages("retrieve_memory", found.timings_ms)
-        for name in found.degraded:
-            self.monitor.count(f"degraded.{name}")
+        reports.count_search(self.monitor, found)
         self._contributions.served(workspace, found)
         self.rooms.learning.served.note(workspace, [(each.memory.id, each.memory.item) for each in found.memories])
         ids = [retrieved.memory.id for retrieved in found.memories]

@@ -12,7 +12,7 @@ from reasoning_bank.errors import ModelUnavailableError, StorageError
 from reasoning_bank.learning.work import EMBED
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.opening import Rooms
-from reasoning_bank.records import JsonValue, Memory, Strategy, Trace
+from reasoning_bank.records import JsonValue, Memory, Retrieval, Strategy, Trace
 from reasoning_bank.storage import embeddings, lineage, memories, outbox, rejections, traces, workspaces
 from reasoning_bank.storage.database import Database
 
@@ -29,6 +29,17 @@ _MODEL = {
     "`reasoning-bank assets install`, or `reasoning-bank doctor` for the reason",
 }
 _INDEX = "the vector index failed and is tried again; exact search serves meanwhile"
+
+
+def count_search(monitor: PerformanceMonitor, found: Retrieval) -> None:
+    """Count how a search was answered, and time its stages where it was not kept from an earlier one."""
+    monitor.count(f"searches.{found.path}")
+    if found.cached:
+        monitor.count("searches.cached")
+    else:
+        monitor.observe_stages("retrieve_memory", found.timings_ms)
+    for name in found.degraded:
+        monitor.count(f"degraded.{name}")
 
 
 def completions(connection: Connection, kind: Kind, prefix: str, workspace: str) -> list[str]:

@@ -22,6 +22,7 @@ PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="ut
 
 CROSSINGS = {
     "bank.py",
+    "batches.py",
     "cache/file.py",
     "cache/redis_server.py",
     "compression/threaded.py",
@@ -29,6 +30,7 @@ CROSSINGS = {
     "diagnosis.py",
     "embeddings/batching.py",
     "embeddings/loading.py",
+    "figures.py",
     "llm/pool.py",
     "llm/providers.py",
     "mcp/connection.py",
