@@ -100,6 +100,7 @@ class Gathering:
         self._quarters = quarters
         self._written: dict[tuple[int, str], Rollup] = {}
         self._gauges: dict[tuple[int, str], Rollup] = {}
+        self._looks: dict[str, Rollup] = {}
         self._since = 0
 
     def look(self, snapshot: Snapshot) -> None:
@@ -107,8 +108,9 @@ class Gathering:
         start = quarter_of(snapshot.at)
         for name, value in snapshot.gauges.items():
             seen = Rollup("gauge", 1, 0, value, value, value, value)
-            known = self._gauges.get((start, name))
-            self._gauges[start, name] = known.plus(seen) if known else seen
+            key, known = (start, name), self._gauges.get((start, name))
+            self._gauges[key] = known.plus(seen) if known else seen
+            self._looks[name] = self._looks[name].plus(seen) if name in self._looks else seen
 
     def unwritten(self) -> dict[tuple[int, str], Rollup]:
         """What came since `written` was called last; nothing where no operation was called and nothing counted."""
@@ -135,10 +137,25 @@ class Gathering:
         self._written = {key: each for key, each in self._written.items() if key[0] >= newest}
         self._gauges = {key: each for key, each in self._gauges.items() if key[0] >= newest}
 
+    def totals(self, durations: Mapping[str, Histogram], snapshot: Snapshot) -> dict[str, Rollup]:
+        """What this process has measured since it began, by name.
+
+        Args:
+            durations: of every operation since then.
+            snapshot: for the counters.
+        """
+        counted = {
+            name: Rollup("counter", total=windows["start"])
+            for name, windows in snapshot.counters.items()
+            if "start" in windows
+        }
+        return self._looks | counted | {name: of_durations(each) for name, each in durations.items()}
+
     def forget(self) -> None:
         """Begin anew: what was measured so far is not written any more."""
         self._written.clear()
         self._gauges.clear()
+        self._looks.clear()
 
     def _since_written(self, key: tuple[int, str], rollup: Rollup) -> Rollup:
         before = self._written.get(key)
@@ -163,14 +180,19 @@ def together(rollups: Rollups, *, since: float = -math.inf, until: float = math.
 def as_snapshot(rollups: Rollups, *, at: datetime) -> Snapshot:
     """Stored figures of all processes as those of one moment.
 
-    The window `15m` holds each quarter that overlaps it, `start` all that is given, `1m` nothing.
+    The window `15m` holds each quarter that overlaps it, `start` all that is given, `1m` nothing. Gauges are those of
+    the two latest quarters.
     """
     now = at.timestamp()
     first = min((start for start, _ in rollups), default=now)
     windows: dict[Window, Mapping[str, Rollup]] = {
         window: together(rollups, since=now - since) for window, since in _WINDOWS
     }
-    return _snapshot(windows, at=at, uptime_s=now - first)
+    latest = max((start for start, _ in rollups), default=now)
+    standing = {
+        name: each.last for name, each in together(rollups, since=latest - QUARTER_S).items() if each.kind == "gauge"
+    }
+    return replace(_snapshot(windows, at=at, uptime_s=now - first), gauges=standing)
 
 
 def of_period(rollups: Mapping[str, Rollup], *, until: datetime, seconds: float) -> Snapshot:

@@ -116,9 +116,9 @@ class Tuner:
         return self._in_force.get(name, value_of(self._settings, name))
 
     def figures(self) -> dict[str, float]:
-        """The settings of this process as figures, and the machine's."""
+        """The settings of this process as figures."""
         changed = {f"setting.{name}": float(str(value)) for name, value in self._in_force.items()}
-        return setting_figures(self._settings) | changed | machine_figures()
+        return setting_figures(self._settings) | changed
 
     def refusal(self, advice: Recommendation) -> str | None:
         """Why advice is not applied by the bank itself; None where it can be."""

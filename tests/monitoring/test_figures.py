@@ -1,0 +1,289 @@
+"""Figures of an open bank: alerts that are told, advice that is tried, reports that outlive the process."""
+
+import http.server
+import json
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import pytest
+
+from reasoning_bank.bank import ReasoningBank
+from reasoning_bank.errors import ConfigError
+from reasoning_bank.figures import Figures, read_rulebook
+from reasoning_bank.monitoring.trials import Trial
+from reasoning_bank.opening import clockwork
+from reasoning_bank.opening.tuning import TUNABLE, explicit, setting_figures, with_value
+from reasoning_bank.settings import Settings
+from reasoning_bank.storage import tuning
+
+
+def settings_of(data_dir: Path, **more: Any) -> Settings:
+    return Settings(
+        data_dir=data_dir,
+        embeddings={"backend": "hashing"},
+        vectors={"search": "exact"},
+        compression={"tokenizer": "estimated"},
+        durability="process",
+        **more,
+    )
+
+
+def figures_of(bank: ReasoningBank, *, now: Callable[[], datetime] | None = None) -> Figures:
+    """Figures of a bank beside its own: tests look when they want."""
+    with ThreadPoolExecutor(1) as thread:
+        rules = thread.submit(read_rulebook, bank.settings).result()
+    return Figures(bank.rooms, bank.monitor, bank.settings, rules, now=now or clockwork().now)
+
+
+def misses(bank: ReasoningBank, *, hits: float, misses: float, by_size: float) -> None:
+    """What the cache of answers would have counted."""
+    for kind, count in (("hits", hits), ("misses", misses), ("missed_by_size", by_size), ("evictions", by_size)):
+        bank.monitor.count(f"cache.retrieval.{kind}", count)
+
+
+async def test_an_alert_is_logged_when_it_is_raised_and_when_it_is_over(
+    data_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = tmp_path / "alerts.toml"
+    rules.write_text(
+        "[[alert]]\nname='slow'\nmetric='work:max_ms'\ntarget=100\ncritical=200\nleast=1\nfor_s=0\nclear_s=0\n"
+        "window='start'\nabout='work is slow'\n",
+        encoding="utf-8",
+    )
+    async with ReasoningBank(settings_of(data_dir, monitoring={"alerts": rules})) as bank:
+        figures = figures_of(bank)
+        bank.monitor.observe("work", 0.5)
+        with caplog.at_level(logging.INFO, "reasoning_bank.figures"):
+            await figures.look()
+            await figures.look()
+            assert [(alert.level, alert.metric) for alert in figures.alerts()] == [("critical", "work:max_ms")]
+            await figures.reset()
+            await figures.look()
+        assert figures.alerts() == []
+    said = [record.message for record in caplog.records if "alert" in record.message]
+    assert said[0].startswith("alert, critical: slow: work:max_ms is 500 (target 100, critical 200): work is slow")
+    assert len(said) == 1, "a reset forgets what was raised"
+
+
+async def test_the_webhook_is_told_and_a_broken_one_harms_nobody(data_dir: Path, tmp_path: Path) -> None:
+    heard: list[dict[str, Any]] = []
+    told = threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+            told.set()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Tests read `heard` instead."""
+
+    rules = tmp_path / "alerts.toml"
+    rules.write_text(
+        "[[alert]]\nname='slow'\nmetric='work:max_ms'\ntarget=1\ncritical=2\nleast=1\nfor_s=0\nabout='work is slow'\n",
+        encoding="utf-8",
+    )
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    chosen = {"alerts": rules, "webhook_url": f"http://127.0.0.1:{server.server_port}/hook?key=s", "sample_s": 0.1}
+    settings = settings_of(data_dir, monitoring=chosen)
+    try:
+        assert (await alerted(settings, lambda: anyio.to_thread.run_sync(told.wait, 30)))[0] == "slow"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert (heard[0]["event"], heard[0]["alert"]["metric"]) == ("raised", "work:max_ms")
+    assert heard[0]["text"].startswith("reasoning-bank: alert raised: slow")
+    # Nobody listens there any more: the bank works on.
+    assert await alerted(settings, anyio.lowlevel.checkpoint) == ["slow"]
+
+
+async def alerted(settings: Settings, wait: Callable[[], Awaitable[object]]) -> list[str]:
+    """The alerts of a bank in which work was slow, after its figures ran for a while."""
+    names: list[str] = []
+    async with ReasoningBank(settings) as bank, anyio.create_task_group() as group:
+        bank.monitor.observe("work", 1.0)
+        figures = figures_of(bank)
+        group.start_soon(figures.run)
+        await wait()
+        with anyio.fail_after(30):
+            while not figures.alerts():  # noqa: ASYNC110 -- the figures are what they are between looks
+                await anyio.sleep(0.02)
+        names = [alert.threshold.name for alert in figures.alerts()]
+        group.cancel_scope.cancel()
+    return names
+
+
+def test_a_webhook_that_cannot_be_one_is_refused_without_naming_it(data_dir: Path) -> None:
+    from reasoning_bank.opening.webhook import webhook
+
+    for url in ("ftp://hooks.example/secret", "http://169.254.169.254/secret", "https://user:pw@hooks.example/secret"):
+        with pytest.raises(ConfigError) as caught:
+            webhook(url)
+        assert "secret" not in str(caught.value)
+    assert webhook(None) is None
+
+
+async def test_figures_outlive_the_process(data_dir: Path) -> None:
+    settings, since = settings_of(data_dir), datetime.now(UTC) - timedelta(hours=1)
+    for _ in range(2):
+        async with ReasoningBank(settings) as bank:
+            figures = figures_of(bank)
+            bank.monitor.observe("work", 0.25)
+            await figures.flush()
+    async with ReasoningBank(settings) as bank:
+        report = await figures_of(bank).report(since, datetime.now(UTC))
+        assert report.figures["work:count"].value == 2
+        assert (await figures_of(bank).stored()).value("work:mean_ms", "24h") == pytest.approx(250)
+        assert await figures_of(bank).reset(stored=True) > 0
+        assert "work:count" not in (await figures_of(bank).report(since, datetime.now(UTC))).figures
+
+
+async def test_where_figures_are_not_kept_nothing_is_written(data_dir: Path) -> None:
+    async with ReasoningBank(settings_of(data_dir, monitoring={"rollups": False})) as bank:
+        figures = figures_of(bank)
+        bank.monitor.observe("work", 0.25)
+        await figures.flush()
+        assert (await figures.stored()).operations == {}
+
+
+async def test_old_figures_are_dropped(data_dir: Path) -> None:
+    at = [datetime.now(UTC)]
+    async with ReasoningBank(settings_of(data_dir, monitoring={"retention_days": 2})) as bank:
+        figures = figures_of(bank, now=lambda: at[0])
+        bank.monitor.observe("work", 0.25)
+        await figures.flush()
+        assert (await figures.stored()).value("work:count", "24h") == 1
+        since = at[0]
+        at[0] += timedelta(days=3)
+        bank.monitor.observe("other", 0.25)
+        assert (await figures.report(since, at[0])).figures == {}
+
+
+async def test_advice_is_tried_at_once_and_kept_where_it_helped(data_dir: Path) -> None:
+    at = [datetime.now(UTC)]
+    async with ReasoningBank(settings_of(data_dir)) as bank:
+        figures = figures_of(bank, now=lambda: at[0])
+        misses(bank, hits=40, misses=160, by_size=120)
+        applied = await figures.apply()
+        assert [(trial.setting, trial.previous, trial.value) for trial in applied.begun] == [
+            ("cache.retrieval.size", 500, 1000)
+        ]
+        memory = bank.rooms.caches.named()["retrieval"].memory
+        assert memory is not None
+        assert memory.get_statistics()["max_size"] == 1_000
+        await figures.look()
+        at[0] += timedelta(hours=1)
+        misses(bank, hits=10, misses=5, by_size=0)
+        await figures.look()
+        assert (await figures.trials())[0].state == "trial", "15 look-ups are too few to tell"
+        misses(bank, hits=190, misses=10, by_size=5)
+        await figures.look()
+        (trial,) = await figures.trials()
+        assert (trial.state, trial.before) == ("kept", 0.2)
+        assert trial.after == pytest.approx(200 / 215)
+        assert "n = 215" in trial.reason
+    # The next process opens with it.
+    async with ReasoningBank(settings_of(data_dir)) as bank:
+        assert bank.rooms.settings.cache.retrieval.size == 1_000
+        assert bank.settings.cache.retrieval.size == 500
+        assert await figures_of(bank).take_back() == 1
+    async with ReasoningBank(settings_of(data_dir)) as bank:
+        assert bank.rooms.settings.cache.retrieval.size == 500
+
+
+async def test_what_does_not_help_is_taken_back_everywhere_and_not_tried_again(data_dir: Path) -> None:
+    at = [datetime.now(UTC)]
+    settings = settings_of(data_dir)
+    async with ReasoningBank(settings) as bank, ReasoningBank(settings) as other:
+        figures, others = (figures_of(each, now=lambda: at[0]) for each in (bank, other))
+        kept = other.rooms.caches.named()["retrieval"].memory
+        assert kept is not None
+        misses(bank, hits=40, misses=160, by_size=120)
+        assert len((await figures.apply()).begun) == 1
+        await others.look()
+        assert kept.get_statistics()["max_size"] == 1_000, "other processes follow"
+        at[0] += timedelta(hours=1)
+        misses(bank, hits=20, misses=80, by_size=60)
+        await figures.look()
+        assert [trial.state for trial in await figures.trials()] == ["rolled_back"]
+        memory = bank.rooms.caches.named()["retrieval"].memory
+        assert memory is not None
+        assert memory.get_statistics()["max_size"] == 500
+        await others.look()
+        assert kept.get_statistics()["max_size"] == 500
+        again = await figures.apply()
+        assert again.begun == []
+        assert "taken back lately" in again.left[0][1]
+
+
+async def test_what_a_user_set_is_never_changed(data_dir: Path) -> None:
+    settings = settings_of(data_dir, cache={"retrieval": {"size": 50}})
+    async with ReasoningBank(settings) as bank:
+        figures = figures_of(bank)
+        misses(bank, hits=40, misses=160, by_size=120)
+        applied = await figures.apply()
+        assert applied.begun == []
+        assert [(each.setting, each.value, why) for each, why in applied.left] == [
+            ("cache.retrieval.size", 100, "you set it yourself, so it is yours to change")
+        ]
+
+
+async def test_a_server_tunes_itself_only_where_it_may(data_dir: Path) -> None:
+    for tune, trials in (("off", 0), ("advise", 0), ("apply", 1)):
+        async with ReasoningBank(settings_of(data_dir, monitoring={"tune": tune})) as bank:
+            figures = figures_of(bank)
+            misses(bank, hits=40, misses=160, by_size=120)
+            await figures.look()
+            assert len(await figures.trials()) == trials
+
+
+async def test_one_change_at_a_time_for_each_figure(data_dir: Path) -> None:
+    async with ReasoningBank(settings_of(data_dir)) as bank:
+        now = datetime.now(UTC)
+        both = [
+            Trial(0, f"cache.retrieval.{key}", 1, 2, "cache.retrieval:hit_rate", 0.1, None, "trial", now, None, "why")
+            for key in ("size", "ttl_s")
+        ]
+        begun = await bank.rooms.database.write(lambda c: tuning.begin(c, both))
+        assert [trial.setting for trial in begun] == ["cache.retrieval.size"]
+
+
+async def test_yesterdays_report_is_written_once(data_dir: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "reports"
+    today = datetime.now(UTC)
+    async with ReasoningBank(settings_of(data_dir, monitoring={"daily_report": directory})) as bank:
+        bank.monitor.observe("work", 0.25)
+        figures = figures_of(bank, now=lambda: today + timedelta(days=1))
+        await figures.look()
+        page = directory / f"{today:%Y-%m-%d}.html"
+        assert "work" in page.read_text(encoding="utf-8")
+        assert json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))["figures"]["work:count"]["value"] == 1
+        page.write_text("kept", encoding="utf-8")
+        await figures.flush()
+        await figures_of(bank, now=lambda: today + timedelta(days=1)).look()
+        assert page.read_text(encoding="utf-8") == "kept"
+        assert sorted(path.name for path in directory.iterdir()) == [page.name, page.with_suffix(".json").name]
+
+
+def test_every_tunable_setting_exists_and_can_be_set(data_dir: Path) -> None:
+    settings = settings_of(data_dir, cache={"queries": {"size": 7}})
+    for name in TUNABLE:
+        changed = with_value(settings, name, 40)
+        assert setting_figures(changed)[f"setting.{name}"] == 40
+    assert explicit(settings, "cache.queries.size")
+    assert not explicit(settings, "cache.retrieval.size")
+    figures = setting_figures(settings)
+    assert figures["setting.embeddings.backend=hashing"] == 1
+    assert not [name for name in figures if "key" in name and "=" in name], "no secret is a figure"
