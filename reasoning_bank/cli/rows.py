@@ -3,24 +3,29 @@
 import io
 import os
 import sys
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import click
 
 from reasoning_bank.cli.options import LoadSettings, json_option, settings_options, workspace_of, workspace_option
-from reasoning_bank.errors import NotFoundError
+from reasoning_bank.errors import BusyError, NotFoundError
 from reasoning_bank.records import JsonValue
 
 if TYPE_CHECKING:
     from reasoning_bank.cli.opened import OpenBank
+    from reasoning_bank.records import ImportedTrace, StoreResult
     from reasoning_bank.transfer.importing import Imported
 
 SHOWN = 5
 """Workspaces named in the summary; the JSON report has them all."""
+TRIES = 120
+"""How often an import asks for room, every few seconds: where nothing is worked off for so long, somebody must look."""
 
 
 @click.command("import")
@@ -65,12 +70,22 @@ def _import(bank: "OpenBank", rows: BinaryIO, *, workspace: str | None, default:
     with progress_bar("importing") as move:
         return import_rows(
             rows,
-            lambda name, batch: bank.call(bank.bank.store_many, name, batch),
+            partial(_store, bank),
             default_workspace=default,
             workspace=workspace,
             skip_bad=skip_bad,
             progress=move,
         )
+
+
+def _store(bank: "OpenBank", workspace: str, batch: Sequence["ImportedTrace"]) -> "Sequence[StoreResult]":
+    """Store a batch once there is room for the work that it leaves; what an assistant stores goes on meanwhile."""
+    for _ in range(TRIES):
+        try:
+            return bank.call(bank.bank.store_many, workspace, batch)
+        except BusyError as busy:
+            time.sleep(busy.retry_after_s)
+    return bank.call(bank.bank.store_many, workspace, batch)
 
 
 def _wait(bank: "OpenBank") -> None:

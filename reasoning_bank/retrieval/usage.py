@@ -42,12 +42,15 @@ class UsageLog:
         while True:
             await anyio.sleep(FLUSH_S)
             try:
-                await self.flush()
+                await self.flush(may_linger=True)
             except (StorageError, BusyError) as error:
                 logger.warning("uses are counted later: %s", error)
 
-    async def flush(self) -> None:
+    async def flush(self, *, may_linger: bool = False) -> None:
         """Write what was counted so far, if anything.
+
+        Args:
+            may_linger: nobody waits for it: it may share the commit of a later write.
 
         Raises:
             StorageError: it could not be written; the counts are kept for the next time.
@@ -58,7 +61,7 @@ class UsageLog:
         if not served:
             return
         try:
-            await self._database.write(lambda connection: _add(connection, served, given))
+            await self._database.write(lambda connection: _add(connection, served, given), may_linger=may_linger)
         except (StorageError, BusyError):  # not when cancelled: the write goes on then
             with self._lock:
                 self._served.update(served)

@@ -30,8 +30,8 @@ _LONGEST_BACKOFF_S = 300.0
 # Leases are about a minute long: one that ends later than this was written before the clock was set back.
 _SURELY_A_CLOCK_JUMP = timedelta(minutes=10)
 _LONGEST_ERROR_TEXT = 500
-# Some hundred pieces are done meanwhile.
-_PAUSE_S = 5.0
+# Some dozen pieces are done meanwhile, each of several memories.
+_PAUSE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
