@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 from mcp.server import MCPServer
@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from reasoning_bank.batches import in_order
-from reasoning_bank.errors import InputError, ReasoningBankError
+from reasoning_bank.errors import InputError, PermissionDeniedError, ReasoningBankError
 from reasoning_bank.mcp.arguments import Answer, explain_arguments
 from reasoning_bank.mcp.auth import current_caller
 from reasoning_bank.mcp.errors import explain
@@ -27,9 +27,12 @@ from reasoning_bank.mcp.routes import add_route
 from reasoning_bank.mcp.tool import Call, ToolSpec, client_name
 from reasoning_bank.mcp.tools.compress_prompt import COMPRESS_PROMPT
 from reasoning_bank.mcp.tools.retrieve_memory import RETRIEVE_MEMORY
-from reasoning_bank.mcp.tools.store_trace import STORE_TRACE
-from reasoning_bank.records import JsonValue
+from reasoning_bank.mcp.tools.store_trace import STORE_TRACE, StoreArguments, reported, stored_answer
+from reasoning_bank.records import JsonValue, StoreResult
 from reasoning_bank.settings import Settings
+
+if TYPE_CHECKING:
+    from reasoning_bank.learning.recording import Told
 
 T = TypeVar("T")
 
@@ -58,7 +61,7 @@ def add_batches(
 
     add("retrieve", RETRIEVE_MEMORY, partial(_each_by_itself, RETRIEVE_MEMORY))
     add("compress", COMPRESS_PROMPT, partial(_each_by_itself, COMPRESS_PROMPT))
-    add("store", STORE_TRACE, partial(_each_by_itself, STORE_TRACE))
+    add("store", STORE_TRACE, _stored_together)
 
 
 class _Batch:
@@ -108,6 +111,32 @@ async def _each_by_itself(
         return answer
 
     return await in_order([partial(one, item) for item in items])
+
+
+async def _stored_together(call: Call, items: Sequence[StoreArguments]) -> list[Answer | ReasoningBankError]:
+    from reasoning_bank.learning.recording import Told  # noqa: PLC0415 -- SQLAlchemy comes with it: no handshake waits
+
+    answers: dict[int, Answer | ReasoningBankError] = {}
+    placed: dict[str, list[int]] = {}
+    for number, item in enumerate(items):
+        try:
+            placed.setdefault(call.caller.workspace(item.workspace), []).append(number)
+        except PermissionDeniedError as refused:
+            answers[number] = refused
+    for workspace, numbers in placed.items():
+        traces = [
+            Told(*reported(items[number], call.caller.actor), items[number].idempotency_key) for number in numbers
+        ]
+        for number, result in zip(numbers, await _kept(call, workspace, traces), strict=True):
+            answers[number] = stored_answer(result) if isinstance(result, StoreResult) else result
+    return [answers[number] for number in range(len(items))]
+
+
+async def _kept(call: Call, workspace: str, traces: "Sequence[Told]") -> Sequence[StoreResult | ReasoningBankError]:
+    try:
+        return await call.bank.batches.store_traces(workspace, traces, source=call.source())
+    except ReasoningBankError as failed:
+        return [failed] * len(traces)
 
 
 def _told(answer: Answer | ReasoningBankError) -> dict[str, JsonValue]:

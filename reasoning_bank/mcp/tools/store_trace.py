@@ -71,20 +71,30 @@ class StoreAnswer(Answer):
 async def store_trace(call: Call, arguments: StoreArguments) -> tuple[StoreAnswer, str]:
     """Returns what was stored, after the commit."""
     workspace = call.caller.workspace(arguments.workspace)
+    trace, drafts = reported(arguments, call.caller.actor)
+    result = await call.bank.store_trace(
+        workspace, trace, memories=drafts, idempotency_key=arguments.idempotency_key, source=call.source()
+    )
+    return stored_answer(result), _prose(result)
+
+
+def reported(arguments: StoreArguments, actor: str | None) -> tuple[NewTrace, list[MemoryItem] | None]:
+    """Returns the trace that a caller reports, and the memories distilled from it; None where the bank is to distil."""
     trace = NewTrace(
         task=arguments.task,
         outcome=arguments.outcome,
         trajectory=arguments.trajectory,
         tags=tuple(arguments.tags or ()),
         domain=arguments.domain,
-        actor=call.caller.actor,
+        actor=actor,
         metadata=arguments.metadata or {},
     )
-    drafts = None if arguments.memories is None else [_item(draft, trace) for draft in arguments.memories]
-    result = await call.bank.store_trace(
-        workspace, trace, memories=drafts, idempotency_key=arguments.idempotency_key, source=call.source()
-    )
-    answer = StoreAnswer(
+    return trace, None if arguments.memories is None else [_item(draft, trace) for draft in arguments.memories]
+
+
+def stored_answer(result: StoreResult) -> StoreAnswer:
+    """Returns what was stored, as the client reads it."""
+    return StoreAnswer(
         trace_id=result.trace_id,
         memories=[
             Stored(id=memory.id, title=memory.title, action=memory.action, reason=memory.reason)
@@ -96,7 +106,6 @@ async def store_trace(call: Call, arguments: StoreArguments) -> tuple[StoreAnswe
         replayed=result.replayed,
         distil_request=None if result.distil_request is None else dict(result.distil_request),
     )
-    return answer, _prose(result)
 
 
 def _item(draft: Draft, trace: NewTrace) -> MemoryItem:
