@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 from sqlalchemy import Connection
@@ -17,6 +18,8 @@ from sqlalchemy import Connection
 from reasoning_bank.background import OutboxWorker
 from reasoning_bank.background.worker import Handler
 from reasoning_bank.errors import BusyError, ModelUnavailableError, StorageError, UpstreamError
+from reasoning_bank.learning.work import AT_ONCE, EMBED, promise
+from reasoning_bank.monitoring.observing import Observe, unobserved
 from reasoning_bank.records import JsonValue
 from reasoning_bank.storage import Database, outbox
 from reasoning_bank.storage.outbox import OutboxRow
@@ -81,6 +84,7 @@ def worker(
     poll_s: float = 0.01,
     lease_s: float = 60.0,
     batch: int = 32,
+    observe: Observe = unobserved,
 ) -> OutboxWorker:
     return OutboxWorker(
         database,
@@ -91,6 +95,7 @@ def worker(
         poll_s=poll_s,
         lease_s=lease_s,
         batch=batch,
+        observe=observe,
     )
 
 
@@ -319,6 +324,77 @@ async def test_a_bank_that_cannot_be_written_for_a_while_stops_nothing(
     async with running(one):
         assert await one.drain(WAIT_S)
     assert await counts(database, clock) == (0, 0, 0)
+
+
+async def test_each_kind_tells_what_it_took_and_how_long_its_rows_had_waited(database: Database, clock: Clock) -> None:
+    observed: list[tuple[str, float, bool]] = []
+
+    def observe(name: str, seconds: float, failed: bool) -> None:
+        observed.append((name, seconds, failed))
+
+    done, waits, fails = Recorder(), Recorder(), Recorder()
+    waits.error, fails.error = BusyError("not now", retry_after_s=9), ValueError("bug")
+    await enqueue(database, clock, "a")
+    clock.tick(3)
+    await enqueue(database, clock, "b")
+    clock.tick(4)
+    for kind in ("waits", "fails"):
+        await enqueue(database, clock, "c", kind=kind)
+    one = worker(database, clock, {"embed": done, "waits": waits, "fails": fails}, observe=observe)
+    async with running(one):
+        assert await one.drain(WAIT_S)
+    assert [seconds for name, seconds, _ in observed if name == "queue.embed.wait"] == [7, 4]
+    outcomes = {name: failed for name, _, failed in observed if not name.endswith(".wait")}
+    assert outcomes == {"queue.embed": False, "queue.waits": False, "queue.fails": True}
+    of = one.statistics()
+    assert (of["embed"].waited_s, of["embed"].batches, of["waits"].postponed, of["fails"].failed) == (11, 1, 1, 1)
+    assert of["embed"].handler_s == sum(seconds for name, seconds, _ in observed if name == "queue.embed")
+
+
+IMPORTS = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from reasoning_bank.learning.work import EMBED, promise
+from reasoning_bank.storage import Database, outbox
+
+now = lambda: datetime.now(UTC)
+database = Database(Path(sys.argv[1]), durability="process", now=now)
+database.open()
+for start in range(0, 5000, 500):
+    ids = [f"imported {number}" for number in range(start, start + 500)]
+    database.write_now(lambda c: promise(c, "w", EMBED, ids, now=now(), priority=outbox.BULK))
+database.close()
+"""
+
+
+async def test_what_was_just_stored_goes_before_an_import_of_another_process(tmp_path: Path) -> None:
+    """5,000 imported memories wait; what is stored while the first of them are embedded comes next."""
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    path = tmp_path / "bank" / "bank.db"
+    batches: list[list[str]] = []
+    stored = asyncio.Event()
+    async with Database(path, durability="process", now=now) as database:
+        importing = await asyncio.create_subprocess_exec(sys.executable, "-c", IMPORTS, str(path))
+        assert await asyncio.wait_for(importing.wait(), WAIT_S * 6) == 0
+
+        async def embed(rows: Sequence[OutboxRow]) -> None:
+            batches.append([id_ for row in rows for id_ in cast("dict[str, list[str]]", row.payload)["ids"]])
+            if len(batches) == 1:
+                await database.write(lambda c: promise(c, "w", EMBED, ["fresh"], now=now()))
+            elif "fresh" in batches[-1]:
+                stored.set()
+
+        one = OutboxWorker(database, {EMBED: embed}, now=now, owner="me", jitter=lambda: 0.5)
+        async with running(one), asyncio.timeout(WAIT_S * 6):
+            await stored.wait()
+        left = await database.read(lambda c: outbox.counts(c, now=now()).pending)
+    assert [len(batch) for batch in batches[:1]] == [32 * AT_ONCE], "a batch keeps a model busy for a moment only"
+    assert batches[1][0] == "fresh"
+    assert left > 1000
 
 
 WORKS_AND_HANGS = """
