@@ -24,11 +24,11 @@ from reasoning_bank.compression.results import Compression, CompressionOptions
 from reasoning_bank.compression.threaded import Report
 from reasoning_bank.diagnosis import Check
 from reasoning_bank.errors import BusyError, NotFoundError, StorageError
+from reasoning_bank.figures import Figures, open_figures
 from reasoning_bank.learning import rating
 from reasoning_bank.learning.capture import CAPTURE
 from reasoning_bank.learning.recording import LIBRARY
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
-from reasoning_bank.monitoring.views import full
 from reasoning_bank.opening import Clockwork, Rooms, clockwork, open_rooms
 from reasoning_bank.records import (
     Captured,
@@ -53,7 +53,7 @@ from reasoning_bank.retrieval.contributions import Contributions
 from reasoning_bank.retrieval.everywhere import search_everywhere
 from reasoning_bank.retrieval.keeping import kept_block
 from reasoning_bank.settings import Settings
-from reasoning_bank.storage import lineage, traces, workspaces
+from reasoning_bank.storage import lineage, traces
 from reasoning_bank.storage.profile import WorkspaceProfile
 from reasoning_bank.text.sanity import clean_text, required_text
 from reasoning_bank.transfer.identity import identified
@@ -83,6 +83,7 @@ class ReasoningBank:
         self._warm = warm
         self._stack = AsyncExitStack()
         self._opened: Rooms | None = None
+        self._figures: Figures | None = None
 
     async def __aenter__(self) -> Self:
         """Open the bank; the embedding model goes on loading in the background.
@@ -93,6 +94,8 @@ class ReasoningBank:
         """
         async with AsyncExitStack() as opening:
             self._opened = await open_rooms(self.settings, self._clock, opening, self.monitor)
+            figures = open_figures(self._opened, self.monitor, self.settings, now=self._clock.now)
+            self._figures = await opening.enter_async_context(figures)
             if self._warm is not None:
                 warm = partial(self._opened.retriever.warm, self._warm)
                 await opening.enter_async_context(Guarded("warm-up", warm))
@@ -102,7 +105,7 @@ class ReasoningBank:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        rooms, self._opened = self._opened, None
+        rooms, self._opened, self._figures = self._opened, None, None
         with anyio.CancelScope(shield=True):
             try:
                 if rooms is not None:
@@ -114,14 +117,17 @@ class ReasoningBank:
 
     @property
     def rooms(self) -> Rooms:
-        """What the open bank consists of, for reports and diagnosis.
-
-        Raises:
-            StorageError: the bank is not open.
-        """
+        """What the open bank consists of, for reports and diagnosis; raises StorageError where it is not open."""
         if self._opened is None:
             raise StorageError("the bank is not open", code="io")
         return self._opened
+
+    @property
+    def figures(self) -> Figures:
+        """What was measured and what follows: alerts, advice, trials, reports; raises StorageError as `rooms` does."""
+        if self._figures is None:
+            raise StorageError("the bank is not open", code="io")
+        return self._figures
 
     @property
     def upkeep(self) -> Upkeep:
@@ -159,7 +165,11 @@ class ReasoningBank:
             StorageError: it was not kept.
         """
         record = partial(
-            self.rooms.learning.recorder.record, drafts=memories, idempotency_key=idempotency_key, source=source
+            self.rooms.learning.recorder.record,
+            drafts=memories,
+            idempotency_key=idempotency_key,
+            source=source,
+            awaited=wait_s > 0,
         )
         with self.monitor.measure("store_trace"):
             result = await _in_thread(record, named_workspace(workspace), trace)
@@ -273,7 +283,7 @@ class ReasoningBank:
             NotFoundError: naming the workspaces the bank does not have.
         """
         check_query(query, self.settings.limits)
-        known = await self._workspace_names()
+        known = await self.rooms.database.read(reports.workspace_names)
         if missing := sorted(set(workspaces or ()).difference(known)):
             raise NotFoundError(f"no workspace {', '.join(map(repr, missing))}")
         chosen = known if workspaces is None else list(dict.fromkeys(workspaces))
@@ -343,7 +353,7 @@ class ReasoningBank:
 
     async def stats(self, workspace: str) -> dict[str, JsonValue]:
         """Counts of a workspace, and of this process: caches, searches, latencies per operation."""
-        return await reports.stats(self.rooms, self.monitor, workspace, now=self._clock.now())
+        return await reports.stats(self.rooms, self.figures, self.monitor, workspace, now=self._clock.now())
 
     async def performance(self, name: str | None = None) -> dict[str, JsonValue]:
         """Every figure of this process in every window.
@@ -354,10 +364,7 @@ class ReasoningBank:
         Raises:
             NotFoundError: nothing of that name was measured.
         """
-        told = full(self.monitor.snapshot(), name)
-        if name is not None and not any(told[kind] for kind in ("operations", "counters", "gauges")):
-            raise NotFoundError(f"nothing named {name!r} was measured")
-        return told
+        return reports.measured(self.monitor, name)
 
     async def health(self) -> dict[str, JsonValue]:
         """Each part of the bank: ok, degraded or down, and why."""
@@ -369,7 +376,8 @@ class ReasoningBank:
 
     async def diagnose(self, *, ask_models: bool = False) -> list[Check]:
         """Every part of the bank looked at, with what to do where it is not well; see `reasoning-bank doctor`."""
-        return await diagnosis.diagnose(self.rooms, self.settings, now=self._clock.now(), ask_models=ask_models)
+        now = self._clock.now()
+        return await diagnosis.diagnose(self.rooms, self.figures, self.settings, now=now, ask_models=ask_models)
 
     async def wait_until_searchable(
         self, *, progress: Callable[[int, int], object] | None = None, timeout_s: float | None = None
@@ -385,9 +393,6 @@ class ReasoningBank:
         """
         async with asyncio.timeout(timeout_s):
             await waiting.until_searchable(self.rooms, now=self._clock.now, progress=progress)
-
-    async def _workspace_names(self) -> list[str]:
-        return [space.name for space in await self.rooms.database.read(workspaces.listing)]
 
     def _redacted(self, workspace: str, text: str, field: str) -> str:
         return self.rooms.redactor(workspace).text(clean_text(text, field), field).text

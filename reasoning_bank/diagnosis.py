@@ -13,6 +13,7 @@ import anyio.to_thread
 import psutil
 
 from reasoning_bank.errors import UpstreamError
+from reasoning_bank.figures import Figures
 from reasoning_bank.llm.providers import try_connection
 from reasoning_bank.opening import Rooms
 from reasoning_bank.settings import Settings
@@ -36,7 +37,9 @@ class Check:
     advice: str | None = None
 
 
-async def diagnose(rooms: Rooms, settings: Settings, *, now: datetime, ask_models: bool = False) -> list[Check]:
+async def diagnose(
+    rooms: Rooms, figures: Figures, settings: Settings, *, now: datetime, ask_models: bool = False
+) -> list[Check]:
     """Look at every part of an open bank; changes nothing.
 
     Args:
@@ -53,6 +56,7 @@ async def diagnose(rooms: Rooms, settings: Settings, *, now: datetime, ask_model
         await anyio.to_thread.run_sync(_tokenizer, rooms),
         _index(rooms, settings),
         await _background(rooms, now),
+        *await _alerts(figures),
         await anyio.to_thread.run_sync(_processes, path),
         *[check async for check in _language_models(rooms, ask=ask_models)],
     ]
@@ -126,6 +130,15 @@ async def _background(rooms: Rooms, now: datetime) -> Check:
     last = await rooms.database.read(lambda c: outbox.dead(c, limit=1))
     advice = "mend what the error names, then run `reasoning-bank doctor --retry`"
     return Check("background work", "failure", f"{detail}; last error: {last[0].last_error}", advice)
+
+
+async def _alerts(figures: Figures) -> list[Check]:
+    """Each threshold that the processes of this bank have passed lately, by what they wrote."""
+    passed = [
+        Check(f"alert {alert.level}", "warning", alert.line, "`reasoning-bank advise` says what to change")
+        for alert in await figures.stored_alerts()
+    ]
+    return passed or [Check("alerts", "ok", "no threshold was passed in the last quarter of an hour")]
 
 
 async def _language_models(rooms: Rooms, *, ask: bool) -> AsyncIterator[Check]:

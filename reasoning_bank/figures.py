@@ -4,8 +4,8 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,6 +39,7 @@ _LOOKS: Final = 3
 FLUSH_S: Final = 180.0
 """A kill loses at most the figures of so many seconds."""
 _DAY: Final = timedelta(days=1)
+_LATELY: Final = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,21 @@ def read_rulebook(settings: Settings) -> Rulebook:
         ConfigError: the file of thresholds cannot be used.
     """
     return Rulebook(read_thresholds(settings.monitoring.alerts), Optimizer(), machine_figures())
+
+
+@asynccontextmanager
+async def open_figures(
+    rooms: Rooms, monitor: PerformanceMonitor, settings: Settings, *, now: Callable[[], datetime]
+) -> AsyncGenerator["Figures"]:
+    """The figures of an open bank, judged and written as long as this lasts.
+
+    Raises:
+        ConfigError: the file of thresholds or the address of the webhook cannot be used.
+    """
+    rules = await anyio.to_thread.run_sync(read_rulebook, settings)
+    figures = Figures(rooms, monitor, settings, rules, now=now)
+    async with Guarded("figures", figures.run):
+        yield figures
 
 
 class Figures:
@@ -127,14 +143,14 @@ class Figures:
         """What all processes of the bank measured lately, as one snapshot."""
         await self.flush()
         now = self._now()
-        since = (now - back).timestamp()
+        since = quarter_of(now - back)
         return await self._rooms.database.read(
             lambda c: as_snapshot(rollups.between(c, since=since, until=now.timestamp() + 1), at=now)
         )
 
     async def stored_alerts(self) -> list[Alert]:
         """The thresholds that are passed by what all processes measured in the last quarter of an hour."""
-        return at_once(self.thresholds, await self.stored())
+        return at_once(self.thresholds, await self.stored(back=_LATELY))
 
     async def stored_recommendations(self) -> OptimizationReport:
         """What to change, by what all processes measured in the last day."""

@@ -8,9 +8,11 @@ from typing import Literal, cast, get_args
 
 from sqlalchemy import Connection
 
-from reasoning_bank.errors import ModelUnavailableError, StorageError
+from reasoning_bank.errors import ModelUnavailableError, NotFoundError, StorageError
+from reasoning_bank.figures import Figures
 from reasoning_bank.learning.work import EMBED
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
+from reasoning_bank.monitoring.views import full
 from reasoning_bank.opening import Rooms
 from reasoning_bank.records import JsonValue, Memory, Retrieval, Strategy, Trace
 from reasoning_bank.storage import embeddings, lineage, memories, outbox, rejections, traces, workspaces
@@ -72,13 +74,18 @@ def trace_page(
 
 async def every_trace(database: Database, workspace: str | None) -> AsyncIterator[tuple[Trace, Sequence[Memory]]]:
     """Every trace of a workspace, or of all, with its memories, in the order they were stored."""
-    names = [workspace] if workspace is not None else [each.name for each in await database.read(workspaces.listing)]
+    names = [workspace] if workspace is not None else await database.read(workspace_names)
     for name in names:
         after = 0
         while page := await database.read(partial(trace_page, workspace=name, after=after, limit=_PAGE)):
             for seq, trace, its in page:
                 after = seq
                 yield trace, its
+
+
+def workspace_names(connection: Connection) -> list[str]:
+    """The name of every workspace."""
+    return [space.name for space in workspaces.listing(connection)]
 
 
 def workspace_rows(connection: Connection) -> list[Json]:
@@ -94,8 +101,8 @@ def workspace_rows(connection: Connection) -> list[Json]:
     ]
 
 
-async def stats(rooms: Rooms, monitor: PerformanceMonitor, workspace: str, *, now: datetime) -> Json:
-    """Counts of a workspace, and of this process: model, background work, index, caches, latencies."""
+async def stats(rooms: Rooms, figures: Figures, monitor: PerformanceMonitor, workspace: str, *, now: datetime) -> Json:
+    """Counts of a workspace, and of this process: model, background work, index, caches, alerts, latencies."""
     counts = await rooms.database.read(lambda c: _counts(c, workspace))
     return {
         "workspace": workspace,
@@ -109,8 +116,17 @@ async def stats(rooms: Rooms, monitor: PerformanceMonitor, workspace: str, *, no
         "batches": _batches(rooms),
         "shared_searches": rooms.retriever.flight.shared,
         "language_models": await _language_models(rooms),
+        "alerts": [alert.plain() for alert in figures.alerts()],
         **performance(monitor),
     }
+
+
+def measured(monitor: PerformanceMonitor, name: str | None) -> Json:
+    """Every figure of this process in every window, or those of a name; raises NotFoundError where there is none."""
+    told = full(monitor.snapshot(), name)
+    if name is not None and not any(told[kind] for kind in ("operations", "counters", "gauges")):
+        raise NotFoundError(f"nothing named {name!r} was measured")
+    return told
 
 
 def performance(monitor: PerformanceMonitor) -> Json:

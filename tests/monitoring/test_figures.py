@@ -5,7 +5,7 @@ import json
 import logging
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ import pytest
 
 from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.errors import ConfigError
-from reasoning_bank.figures import Figures, read_rulebook
 from reasoning_bank.monitoring.trials import Trial
 from reasoning_bank.opening import clockwork
 from reasoning_bank.opening.tuning import TUNABLE, explicit, setting_figures, with_value
@@ -26,21 +25,21 @@ from reasoning_bank.storage import tuning
 
 
 def settings_of(data_dir: Path, **more: Any) -> Settings:
-    return Settings(
-        data_dir=data_dir,
-        embeddings={"backend": "hashing"},
-        vectors={"search": "exact"},
-        compression={"tokenizer": "estimated"},
-        durability="process",
-        **more,
+    return Settings.model_validate(
+        {
+            "data_dir": data_dir,
+            "embeddings": {"backend": "hashing"},
+            "vectors": {"search": "exact"},
+            "compression": {"tokenizer": "estimated"},
+            "durability": "process",
+            **more,
+        }
     )
 
 
-def figures_of(bank: ReasoningBank, *, now: Callable[[], datetime] | None = None) -> Figures:
-    """Figures of a bank beside its own: tests look when they want."""
-    with ThreadPoolExecutor(1) as thread:
-        rules = thread.submit(read_rulebook, bank.settings).result()
-    return Figures(bank.rooms, bank.monitor, bank.settings, rules, now=now or clockwork().now)
+def bank_at(settings: Settings, at: list[datetime]) -> ReasoningBank:
+    """A bank whose clock a test moves."""
+    return ReasoningBank(settings, clock=replace(clockwork(), now=lambda: at[0]))
 
 
 def misses(bank: ReasoningBank, *, hits: float, misses: float, by_size: float) -> None:
@@ -59,7 +58,7 @@ async def test_an_alert_is_logged_when_it_is_raised_and_when_it_is_over(
         encoding="utf-8",
     )
     async with ReasoningBank(settings_of(data_dir, monitoring={"alerts": rules})) as bank:
-        figures = figures_of(bank)
+        figures = bank.figures
         bank.monitor.observe("work", 0.5)
         with caplog.at_level(logging.INFO, "reasoning_bank.figures"):
             await figures.look()
@@ -111,18 +110,13 @@ async def test_the_webhook_is_told_and_a_broken_one_harms_nobody(data_dir: Path,
 
 async def alerted(settings: Settings, wait: Callable[[], Awaitable[object]]) -> list[str]:
     """The alerts of a bank in which work was slow, after its figures ran for a while."""
-    names: list[str] = []
-    async with ReasoningBank(settings) as bank, anyio.create_task_group() as group:
+    async with ReasoningBank(settings) as bank:
         bank.monitor.observe("work", 1.0)
-        figures = figures_of(bank)
-        group.start_soon(figures.run)
         await wait()
         with anyio.fail_after(30):
-            while not figures.alerts():  # noqa: ASYNC110 -- the figures are what they are between looks
+            while not bank.figures.alerts():  # noqa: ASYNC110 -- the figures are what they are between looks
                 await anyio.sleep(0.02)
-        names = [alert.threshold.name for alert in figures.alerts()]
-        group.cancel_scope.cancel()
-    return names
+        return [alert.threshold.name for alert in bank.figures.alerts()]
 
 
 def test_a_webhook_that_cannot_be_one_is_refused_without_naming_it(data_dir: Path) -> None:
@@ -139,20 +133,20 @@ async def test_figures_outlive_the_process(data_dir: Path) -> None:
     settings, since = settings_of(data_dir), datetime.now(UTC) - timedelta(hours=1)
     for _ in range(2):
         async with ReasoningBank(settings) as bank:
-            figures = figures_of(bank)
+            figures = bank.figures
             bank.monitor.observe("work", 0.25)
             await figures.flush()
     async with ReasoningBank(settings) as bank:
-        report = await figures_of(bank).report(since, datetime.now(UTC))
+        report = await bank.figures.report(since, datetime.now(UTC))
         assert report.figures["work:count"].value == 2
-        assert (await figures_of(bank).stored()).value("work:mean_ms", "24h") == pytest.approx(250)
-        assert await figures_of(bank).reset(stored=True) > 0
-        assert "work:count" not in (await figures_of(bank).report(since, datetime.now(UTC))).figures
+        assert (await bank.figures.stored()).value("work:mean_ms", "24h") == pytest.approx(250)
+        assert await bank.figures.reset(stored=True) > 0
+        assert "work:count" not in (await bank.figures.report(since, datetime.now(UTC))).figures
 
 
 async def test_where_figures_are_not_kept_nothing_is_written(data_dir: Path) -> None:
     async with ReasoningBank(settings_of(data_dir, monitoring={"rollups": False})) as bank:
-        figures = figures_of(bank)
+        figures = bank.figures
         bank.monitor.observe("work", 0.25)
         await figures.flush()
         assert (await figures.stored()).operations == {}
@@ -160,8 +154,8 @@ async def test_where_figures_are_not_kept_nothing_is_written(data_dir: Path) -> 
 
 async def test_old_figures_are_dropped(data_dir: Path) -> None:
     at = [datetime.now(UTC)]
-    async with ReasoningBank(settings_of(data_dir, monitoring={"retention_days": 2})) as bank:
-        figures = figures_of(bank, now=lambda: at[0])
+    async with bank_at(settings_of(data_dir, monitoring={"retention_days": 2}), at) as bank:
+        figures = bank.figures
         bank.monitor.observe("work", 0.25)
         await figures.flush()
         assert (await figures.stored()).value("work:count", "24h") == 1
@@ -173,8 +167,8 @@ async def test_old_figures_are_dropped(data_dir: Path) -> None:
 
 async def test_advice_is_tried_at_once_and_kept_where_it_helped(data_dir: Path) -> None:
     at = [datetime.now(UTC)]
-    async with ReasoningBank(settings_of(data_dir)) as bank:
-        figures = figures_of(bank, now=lambda: at[0])
+    async with bank_at(settings_of(data_dir), at) as bank:
+        figures = bank.figures
         misses(bank, hits=40, misses=160, by_size=120)
         applied = await figures.apply()
         assert [(trial.setting, trial.previous, trial.value) for trial in applied.begun] == [
@@ -198,7 +192,7 @@ async def test_advice_is_tried_at_once_and_kept_where_it_helped(data_dir: Path) 
     async with ReasoningBank(settings_of(data_dir)) as bank:
         assert bank.rooms.settings.cache.retrieval.size == 1_000
         assert bank.settings.cache.retrieval.size == 500
-        assert await figures_of(bank).take_back() == 1
+        assert await bank.figures.take_back() == 1
     async with ReasoningBank(settings_of(data_dir)) as bank:
         assert bank.rooms.settings.cache.retrieval.size == 500
 
@@ -206,8 +200,8 @@ async def test_advice_is_tried_at_once_and_kept_where_it_helped(data_dir: Path) 
 async def test_what_does_not_help_is_taken_back_everywhere_and_not_tried_again(data_dir: Path) -> None:
     at = [datetime.now(UTC)]
     settings = settings_of(data_dir)
-    async with ReasoningBank(settings) as bank, ReasoningBank(settings) as other:
-        figures, others = (figures_of(each, now=lambda: at[0]) for each in (bank, other))
+    async with bank_at(settings, at) as bank, bank_at(settings, at) as other:
+        figures, others = bank.figures, other.figures
         kept = other.rooms.caches.named()["retrieval"].memory
         assert kept is not None
         misses(bank, hits=40, misses=160, by_size=120)
@@ -231,7 +225,7 @@ async def test_what_does_not_help_is_taken_back_everywhere_and_not_tried_again(d
 async def test_what_a_user_set_is_never_changed(data_dir: Path) -> None:
     settings = settings_of(data_dir, cache={"retrieval": {"size": 50}})
     async with ReasoningBank(settings) as bank:
-        figures = figures_of(bank)
+        figures = bank.figures
         misses(bank, hits=40, misses=160, by_size=120)
         applied = await figures.apply()
         assert applied.begun == []
@@ -243,7 +237,7 @@ async def test_what_a_user_set_is_never_changed(data_dir: Path) -> None:
 async def test_a_server_tunes_itself_only_where_it_may(data_dir: Path) -> None:
     for tune, trials in (("off", 0), ("advise", 0), ("apply", 1)):
         async with ReasoningBank(settings_of(data_dir, monitoring={"tune": tune})) as bank:
-            figures = figures_of(bank)
+            figures = bank.figures
             misses(bank, hits=40, misses=160, by_size=120)
             await figures.look()
             assert len(await figures.trials()) == trials
@@ -261,18 +255,17 @@ async def test_one_change_at_a_time_for_each_figure(data_dir: Path) -> None:
 
 
 async def test_yesterdays_report_is_written_once(data_dir: Path, tmp_path: Path) -> None:
-    directory = tmp_path / "reports"
-    today = datetime.now(UTC)
-    async with ReasoningBank(settings_of(data_dir, monitoring={"daily_report": directory})) as bank:
+    directory, today = tmp_path / "reports", datetime.now(UTC)
+    settings = settings_of(data_dir, monitoring={"daily_report": directory})
+    page = directory / f"{today:%Y-%m-%d}.html"
+    async with bank_at(settings, [today + timedelta(days=1)]) as bank:
         bank.monitor.observe("work", 0.25)
-        figures = figures_of(bank, now=lambda: today + timedelta(days=1))
-        await figures.look()
-        page = directory / f"{today:%Y-%m-%d}.html"
+        await bank.figures.look()
         assert "work" in page.read_text(encoding="utf-8")
         assert json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))["figures"]["work:count"]["value"] == 1
         page.write_text("kept", encoding="utf-8")
-        await figures.flush()
-        await figures_of(bank, now=lambda: today + timedelta(days=1)).look()
+    async with bank_at(settings, [today + timedelta(days=1)]) as bank:
+        await bank.figures.look()
         assert page.read_text(encoding="utf-8") == "kept"
         assert sorted(path.name for path in directory.iterdir()) == [page.name, page.with_suffix(".json").name]
 
