@@ -152,7 +152,8 @@ class FileCache:
 
     async def statistics(self) -> StoreStatistics:
         """Return what is held, and the counters of this object; what is over counts until the next put."""
-        sizes = await self._do(
+        there = await anyio.to_thread.run_sync(self.path.exists, limiter=self._limiter)  # looking makes no file
+        sizes = there and await self._do(
             lambda connection: connection.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM entries").fetchone()
         )
         return StoreStatistics(

@@ -194,11 +194,6 @@ class Cache(Generic[V]):
         shared = self._threads.shared + sum(flight.shared for flight in self._flights.values())
         return {"backend": self.config.backend.value, **cast("dict[str, JsonValue]", said), "shared": shared}
 
-    async def aclose(self) -> None:
-        """Let go of what is outside this process."""
-        if not isinstance(self._kept, MemoryCache):
-            await self._kept.store.aclose()
-
     def _epoch(self, namespace: str) -> tuple[int, int]:
         # What was invalidated while it was being loaded is not kept, and who asks afterwards does not wait for it.
         return self._epochs[namespace], self._epochs[None]

@@ -2,21 +2,26 @@
 
 import asyncio
 import threading
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 from reasoning_bank.cache.codec import json_codec
 from reasoning_bank.cache.config import CacheConfig
 from reasoning_bank.cache.named import Cache
+from reasoning_bank.cache.stores import Stores
 from reasoning_bank.records import JsonValue
 
 _caches: dict[str, Cache[Any]] = {}
+_stores = Stores(prefix="rb", now=lambda: datetime.fromtimestamp(time.time(), UTC))
 _lock = threading.Lock()
 
 
 def get_cache(name: str, config: CacheConfig | None = None, *, of: Any = None) -> Cache[Any]:
     """Return the cache of a name, made when it is first asked for.
 
-    A cache in Redis belongs to the event loop in which it is first used.
+    A cache in Redis belongs to the event loop in which it is first used. Several programs share what is in one place
+    under one name.
 
     Args:
         name: whatever the program calls it.
@@ -45,11 +50,9 @@ async def cache_statistics() -> dict[str, dict[str, JsonValue]]:
 async def close_caches() -> None:
     """Forget every cache `get_cache` made, and let go of files and connections."""
     with _lock:
-        caches = list(_caches.values())
         _caches.clear()
-    for cache in caches:
-        await cache.aclose()
+    await _stores.aclose()
 
 
 def _made(name: str, config: CacheConfig, of: Any) -> Cache[Any]:
-    return Cache(name, config, codec=json_codec(of))
+    return Cache(name, config, store=_stores.of(name, config), codec=json_codec(of))

@@ -25,6 +25,7 @@ COMMANDS = {
     "compress": ("compressing", "Shorten a prompt to a token budget: FILE, or standard input."),
     "store": ("storing", "Store what happened on a task, and what it teaches."),
     "capture": ("storing", "Keep an answer from a conversation, if it is worth remembering."),
+    "cache": ("caching", "Show the caches, or empty what outlives a process."),
     "report": ("reporting", "Show what memories were good for, what is out of use, and what was done to a memory."),
     "restore": ("curating", "Bring quarantined memories back into use."),
     "prune": ("curating", "Forget what never was of use in a workspace that outgrew its size."),

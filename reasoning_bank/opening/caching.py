@@ -84,8 +84,8 @@ class Caches:
             for shown, said in _GAUGES.items()
         }
 
-    async def clear(self, name: str | None = None, *, workspace: str | None = None) -> list[str]:
-        """Empty one cache or all, of one workspace or of all; the names of those that were emptied.
+    def chosen(self, name: str | None = None) -> dict[str, Cache[Any]]:
+        """The cache of a name, or all.
 
         Raises:
             InputError: there is no cache of this name.
@@ -93,10 +93,12 @@ class Caches:
         named = self.named()
         if name is not None and name not in named:
             raise InputError(f"no cache {name!r}: there are {', '.join(named)}")
-        chosen = list(named) if name is None else [name]
-        for each in chosen:
-            await named[each].clear(workspace)
-        return chosen
+        return named if name is None else {name: named[name]}
+
+    async def clear(self, name: str | None = None, *, workspace: str | None = None) -> None:
+        """Empty one cache or all, of one workspace or of all; raises InputError as `chosen` does."""
+        for cache in self.chosen(name).values():
+            await cache.clear(workspace)
 
     def for_searches(self) -> RetrievalCaches:
         """Those that searches use."""
