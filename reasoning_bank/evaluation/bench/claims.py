@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reasoning_bank.errors import ReasoningBankError
-from reasoning_bank.evaluation.bench import embedding, network, prompting, searching, storing
+from reasoning_bank.evaluation.bench import asking, embedding, network, prompting, searching, storing
 from reasoning_bank.evaluation.bench.rows import Measured, Row
 from reasoning_bank.evaluation.bench.workbench import Workbench
 
@@ -64,6 +64,13 @@ CLAIMS: Final = (
         ("caches off", "caches on"),
         "a prompt of 2,000 tokens, compressed to half again and again",
         prompting.repeated_compression,
+    ),
+    Claim(
+        "repeated_requests",
+        "caching of answers: 80-95 % fewer calls of language models",
+        ("requests", "answered by a server"),
+        "120 requests by Zipf's law over 50 questions, exact repeats at temperature 0: what repeats is traffic's own",
+        asking.repeated_requests,
     ),
     Claim(
         "batch_8",

@@ -1,17 +1,25 @@
 """An HTTP server on this machine, in a process of its own, that answers as a model server would: after a while.
 
-A POST to /N is answered after N milliseconds.
+A POST to /N, or below, is answered after N milliseconds: that a command has to be run, as JSON with the key "advice".
 """
 
 import asyncio
 import contextlib
+import json
 import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
-_ANSWER: Final = b'{"choices": [{"message": {"role": "assistant", "content": "Run make clean first."}}]}'
+_MESSAGE: Final = {"role": "assistant", "content": json.dumps({"advice": "Run make clean first."})}
+_ANSWER: Final = json.dumps(
+    {
+        "model": "any",
+        "choices": [{"index": 0, "message": _MESSAGE, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 20, "completion_tokens": 10},
+    }
+).encode()
 _HEAD: Final = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(_ANSWER)}\r\n\r\n".encode()
 
 
@@ -39,11 +47,12 @@ async def _serve() -> None:
 
 
 async def _connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+    # Cancelled when the process ends: asyncio 3.11 would print a traceback for each connection that is still open.
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             await reader.readexactly(_length(head))
-            await asyncio.sleep(int(head.split(" ", 2)[1].lstrip("/") or 0) / 1000)
+            await asyncio.sleep(int(head.split(" ", 2)[1].split("/")[1]) / 1000)
             writer.write(_HEAD + _ANSWER)
             await writer.drain()
     writer.close()

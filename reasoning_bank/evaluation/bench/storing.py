@@ -48,7 +48,7 @@ def background_work(bench: Workbench) -> Measured:
 
 def many_writes(bench: Workbench) -> Measured:
     """Rows stored one transaction each against all in one: milliseconds of a row."""
-    opened = bench.empty_bank()
+    opened = bench.empty_bank("written")
     numbers = itertools.count()
 
     def store(batches: Sequence[Sequence[ImportedTrace]]) -> float:

@@ -11,6 +11,7 @@ from reasoning_bank.compression.results import Compression
 from reasoning_bank.embeddings.embedder import Embedder
 from reasoning_bank.evaluation.bench.filling import BLOCK, WORKSPACE, lesson_row, vary
 from reasoning_bank.evaluation.bench.lessons import questions
+from reasoning_bank.llm.model import LanguageModel
 from reasoning_bank.records import ImportedTrace, MemoryDetail, MemoryItem, NewTrace, Query, Retrieval, StoreResult
 from reasoning_bank.storage.database import Database
 
@@ -18,8 +19,22 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class Language(Protocol):
+    """The language models of a bank."""
+
+    @property
+    def model(self) -> LanguageModel:
+        """What answers."""
+        ...
+
+
 class Rooms(Protocol):
     """What a filled bank is looked into for."""
+
+    @property
+    def language(self) -> Language | None:
+        """Its language models, if it has any."""
+        ...
 
     @property
     def database(self) -> Database:
@@ -162,10 +177,10 @@ class Workbench:
             self._opened[size, cached] = opened
         return self._opened[size, cached]
 
-    def empty_bank(self) -> Opened:
-        """A bank to write to, where embedding costs next to nothing."""
-        groups = {**_SETTINGS, "embeddings": {"backend": "hashing"}}
-        return self._stack.enter_context(self._open_bank(self.directory / "written", groups))
+    def empty_bank(self, name: str, **groups: object) -> Opened:
+        """A bank of its own, where embedding costs next to nothing, with groups of settings changed."""
+        chosen = {**_SETTINGS, "embeddings": {"backend": "hashing"}, **groups}
+        return self._stack.enter_context(self._open_bank(self.directory / name, chosen))
 
     def model(self) -> Embedder:
         """The embedding model, loaded once; raises ModelUnavailableError."""
