@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from reasoning_bank.compressing import compress as compress
     from reasoning_bank.compression.compressor import PromptCompressor as PromptCompressor
     from reasoning_bank.compression.results import Compression as Compression
+    from reasoning_bank.concurrency.optimized import optimized_tool as optimized_tool
+    from reasoning_bank.concurrency.parallel import run_parallel as run_parallel
+    from reasoning_bank.concurrency.parallel import run_parallel_sync as run_parallel_sync
     from reasoning_bank.embeddings.batching import BatchEmbeddingGenerator as BatchEmbeddingGenerator
     from reasoning_bank.embeddings.embedder import Embedder as Embedder
     from reasoning_bank.errors import ReasoningBankError as ReasoningBankError
@@ -67,10 +70,13 @@ _HOMES = {
     "compress": "reasoning_bank.compressing",
     "get_cache": "reasoning_bank.cache.registry",
     "load_settings": "reasoning_bank.settings",
+    "optimized_tool": "reasoning_bank.concurrency.optimized",
     "profile": "reasoning_bank.monitoring.profiling",
     "profile_memory": "reasoning_bank.monitoring.profiling",
     "profile_queries": "reasoning_bank.monitoring.profiling",
     "profile_time": "reasoning_bank.monitoring.profiling",
+    "run_parallel": "reasoning_bank.concurrency.parallel",
+    "run_parallel_sync": "reasoning_bank.concurrency.parallel",
 }
 
 __all__ = [
@@ -101,10 +107,13 @@ __all__ = [
     "compress",
     "get_cache",
     "load_settings",
+    "optimized_tool",
     "profile",
     "profile_memory",
     "profile_queries",
     "profile_time",
+    "run_parallel",
+    "run_parallel_sync",
 ]
 
 
