@@ -43,10 +43,14 @@ class OpenBank:
 def open_bank(settings: Settings) -> Generator[OpenBank]:
     """Open the bank the settings name, and close it.
 
+    A command is no load worth a report: its figures are not written, and nobody is told of its alerts.
+
     Raises:
         StorageError: its files cannot be used; the text says why and what to do.
     """
     log_to_stderr(settings, at_least=logging.WARNING)
+    quiet = settings.monitoring.model_copy(update={"rollups": False, "daily_report": None, "webhook_url": None})
+    settings = settings.model_copy(update={"monitoring": quiet})
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(ReasoningBank(settings)) as bank:
         yield OpenBank(bank, portal)
 

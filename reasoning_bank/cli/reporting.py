@@ -1,6 +1,7 @@
-"""`report`: what became of memories, and what they were good for."""
+"""`report`: how the bank performed, what became of memories, and what they were good for."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,14 +13,65 @@ if TYPE_CHECKING:
     from reasoning_bank.records import JsonValue
 
 
-@click.group("report")
-def report_command() -> None:
-    """Show what memories were good for, what is out of use, and what was done to a memory.
+@click.group("report", invoke_without_command=True)
+@click.option("--day", "asked", flag_value="day", default="day", help="The last 24 hours (what is shown anyway).")
+@click.option("--week", "asked", flag_value="week", help="The last seven days.")
+@click.option("--period", "asked", metavar="WHEN", help="today, yesterday, a date, or BEGIN/END in ISO 8601.")
+@click.option(
+    "--compare", nargs=2, metavar="A B", help="What changed from A to B: periods, as above, or saved .json reports."
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Write it into a file: .html with charts, .json to compare with later, or text.",
+)
+@json_option
+@settings_options
+@click.pass_context
+def report_command(
+    context: click.Context,
+    *,
+    asked: str,
+    compare: tuple[str, str] | None,
+    output: Path | None,
+    as_json: bool,
+    load: LoadSettings,
+) -> None:
+    """Show how the bank performed, what it should change, and what memories were good for.
+
+    Without a further word: times, errors, caches and alerts of a period, of all processes together, with advice. What a
+    server measures is written every few minutes.
+
+    \b
+    Examples:
+      reasoning-bank report --week --output week.html
+      reasoning-bank report --compare yesterday today
+      reasoning-bank report lift
+    """
+    if context.invoked_subcommand is None:
+        from reasoning_bank.cli.performance import print_performance
+
+        print_performance(load, asked=asked, between=compare, output=output, as_json=as_json)
+
+
+@report_command.command("reset")
+@click.confirmation_option(prompt="Forget every figure that was measured so far?", help="Do not ask.")
+@settings_options
+def reset(*, load: LoadSettings) -> None:
+    """Forget what was measured so far, so that a report is about what follows.
+
+    A server that runs goes on with its own figures; memories and traces are not touched.
 
     \b
     Example:
-      reasoning-bank report lift
+      reasoning-bank report reset --yes
     """
+    from reasoning_bank.cli.opened import open_bank
+
+    with open_bank(load()) as bank:
+        gone = bank.call(bank.bank.figures.reset, stored=True)
+    click.echo(f"{gone} rows of figures forgotten")
 
 
 @report_command.command("lift")

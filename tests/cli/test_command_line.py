@@ -96,7 +96,7 @@ def test_wrong_usage_is_one_line_on_stderr_and_exit_code_2(
     assert complaint in err
 
 
-@pytest.mark.parametrize("group", ["report", "token", "assets", "workspace"])
+@pytest.mark.parametrize("group", ["token", "assets", "workspace"])
 def test_a_group_without_a_command_shows_its_help_and_no_error(group: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([group])
