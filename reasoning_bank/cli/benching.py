@@ -1,6 +1,7 @@
 """`bench`: what the bank's promises come to on this machine, and whether they still hold."""
 
 import difflib
+import logging
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -101,6 +102,9 @@ def _workbench(scale: str, config: Path | None) -> "Generator[Workbench]":
 
     settings = load_settings(config)
     choice = embedder_choice(settings, outgoing(b"", redaction_rules(settings)))
+
+    # A machine that is kept busy on purpose raises alerts: they are no news here.
+    logging.getLogger("reasoning_bank.figures").setLevel(logging.ERROR)
 
     def opened(directory: Path, groups: Mapping[str, object]) -> "AbstractContextManager[OpenBank]":
         return open_bank(load_settings(config, data_dir=directory, **groups))

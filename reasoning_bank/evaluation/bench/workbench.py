@@ -121,13 +121,8 @@ SCALES: Final = {
 }
 
 
-# Chroma takes minutes to build, and up to its limit exact search is what a bank does anyway. Nothing is downloaded, and
-# on a machine that is kept busy no statement is told of as slow.
-_SETTINGS: Final = {
-    "vectors": {"search": "exact", "chroma_mode": "off"},
-    "assets": {"allow_download": False},
-    "monitoring": {"slow_query_ms": 60_000},
-}
+# Chroma takes minutes to build, and up to its limit exact search is what a bank does anyway. Nothing is downloaded.
+_SETTINGS: Final = {"vectors": {"search": "exact", "chroma_mode": "off"}, "assets": {"allow_download": False}}
 
 
 class Workbench:
@@ -168,7 +163,7 @@ class Workbench:
         if (size, cached) not in self._opened:
             if not cached:
                 self.bank(size)
-            groups = {**_SETTINGS, "cache": {"enabled": cached}}
+            groups = _SETTINGS if cached else {**_SETTINGS, "cache": {"enabled": False}}
             opened = self._stack.enter_context(self._open_bank(self.directory / f"bank-{size}", groups))
             if cached:
                 self._fill(opened, size)
