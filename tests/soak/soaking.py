@@ -97,7 +97,8 @@ class Load:
 async def soak(directory: Path, load: Load) -> dict[str, Any]:
     """Send mixed requests from many clients at once, in waves, after filling the bank; the report."""
     result, each = Soak(), load.requests // load.waves
-    async with _server(directory, load.transport, load.backend) as server:
+    backend = {"REASONING_BANK_EMBEDDINGS__BACKEND": load.backend}
+    async with serving(directory, load.transport, ENVIRONMENT | backend) as server:
         mixture = Mixture(random.Random(load.seed), batch_url=server.url, pool=load.pool)
         async with server.connected(1) as (client, *_):
             await mixture.fill(client)
@@ -109,7 +110,7 @@ async def soak(directory: Path, load: Load) -> dict[str, Any]:
     return result.report()
 
 
-async def _wave(server: "_Server", mixture: Mixture, result: Soak, requests: int, clients: int) -> None:
+async def _wave(server: "Server", mixture: Mixture, result: Soak, requests: int, clients: int) -> None:
     left = iter(range(requests))
 
     async def work(client: Client, http: httpx2.AsyncClient) -> None:
@@ -132,7 +133,7 @@ async def _wave(server: "_Server", mixture: Mixture, result: Soak, requests: int
             group.create_task(work(client, http))
 
 
-class _Server:
+class Server:
     """A running server, and the way to it.
 
     Args:
@@ -186,16 +187,15 @@ async def _pending(client: Client) -> int:
 
 
 @asynccontextmanager
-async def _server(directory: Path, transport: Transport, backend: str) -> AsyncGenerator[_Server]:
+async def serving(directory: Path, transport: Transport, environment: Mapping[str, str]) -> AsyncGenerator[Server]:
+    """A server process of its own, with settings from its environment."""
     port_file = directory / f"{transport}.port"
     arguments = ["-m", "tests.soak.served", str(port_file), "serve", "--data-dir", str(directory / transport)]
-    own = {
-        **os.environ, **ENVIRONMENT, "REASONING_BANK_EMBEDDINGS__BACKEND": backend, "PYTHONPATH": str(REPOSITORY),
-    }  # fmt: skip
+    own = {**os.environ, **environment, "PYTHONPATH": str(REPOSITORY)}
     if transport == "stdio":
         parameters = StdioServerParameters(command=sys.executable, args=arguments, env=own, cwd=REPOSITORY)
         async with Client(parameters) as client:
-            yield _Server(None, client, port_file)
+            yield Server(None, client, port_file)
         return
     process = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, "--transport", "http", "--port", "0",
@@ -206,7 +206,7 @@ async def _server(directory: Path, transport: Transport, backend: str) -> AsyncG
     try:
         async with asyncio.timeout(60):
             first = (await process.stdout.readline()).decode()  # "reasoning-bank listens on http://…/mcp"
-        yield _Server(first.split()[-1].removesuffix("/mcp"), None, port_file)
+        yield Server(first.split()[-1].removesuffix("/mcp"), None, port_file)
     finally:
         process.terminate()
         async with asyncio.timeout(30):
