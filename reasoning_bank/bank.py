@@ -72,10 +72,10 @@ class ReasoningBank:
     Args:
         settings: where the bank is and how it works.
         clock: time, ids and chance; tests pass their own.
-        warm: a workspace that is read into memory after opening, in the background, for whoever will search it.
+        warm: a workspace to read into memory after opening, in the background; True for those searched last.
     """
 
-    def __init__(self, settings: Settings, *, clock: Clockwork | None = None, warm: str | None = None) -> None:
+    def __init__(self, settings: Settings, *, clock: Clockwork | None = None, warm: str | bool = False) -> None:
         self.settings = settings
         self.monitor = PerformanceMonitor()
         self._contributions = Contributions(self.monitor.count)
@@ -96,8 +96,8 @@ class ReasoningBank:
             self._opened = await open_rooms(self.settings, self._clock, opening, self.monitor)
             figures = open_figures(self._opened, self.monitor, self.settings, now=self._clock.now)
             self._figures = await opening.enter_async_context(figures)
-            if self._warm is not None:
-                warm = partial(self._opened.retriever.warm, self._warm)
+            if self._warm and self.settings.cache.warm:
+                warm = partial(self._opened.warmer.run, self._warm)
                 await opening.enter_async_context(Guarded("warm-up", warm))
             self._stack = opening.pop_all()
         return self
@@ -164,15 +164,10 @@ class ReasoningBank:
             InputError: something of it cannot be kept; the text names the field and what to send.
             StorageError: it was not kept.
         """
-        record = partial(
-            self.rooms.learning.recorder.record,
-            drafts=memories,
-            idempotency_key=idempotency_key,
-            source=source,
-            awaited=wait_s > 0,
-        )
+        recorder = self.rooms.learning.recorder
+        record = partial(recorder.record, drafts=memories, idempotency_key=idempotency_key, source=source)
         with self.monitor.measure("store_trace"):
-            result = await _in_thread(record, named_workspace(workspace), trace)
+            result = await _in_thread(partial(record, awaited=wait_s > 0), named_workspace(workspace), trace)
         self.rooms.worker.wake()
         return await waiting.until_looked_at(self.rooms, workspace, result, wait_s=wait_s)
 
@@ -269,6 +264,8 @@ class ReasoningBank:
         self.rooms.learning.served.note(workspace, [(each.memory.id, each.memory.item) for each in found.memories])
         ids = [retrieved.memory.id for retrieved in found.memories]
         self.rooms.usage.served(workspace, ids, task=query.task, now=self._clock.now())
+        if query.detail == "index":
+            self.rooms.prefetcher.offer(workspace, ids)
         return found
 
     async def retrieve_everywhere(

@@ -49,7 +49,7 @@ def serve_http(settings: Settings, *, ready: Callable[[str], None] | None = None
     if needs_token(settings.http):
         anyio.run(_check_tokens, settings)
     url = endpoint_url(settings.http, listener)
-    application = build_application(open_configured_bank(settings), settings)
+    application = build_application(open_configured_bank(settings, warm=True), settings)
     server = HttpServer(application, announce=lambda: ready(url) if ready else None)
     anyio.run(server.serve, [listener])
     exit_now(0 if server.started else 1)

@@ -43,11 +43,11 @@ def create_server(settings: Settings | None = None) -> MCPServer[BankOpening]:
     return build_server(open_configured_bank(settings, warm=own.name), settings, own_workspace=own.name)
 
 
-def open_configured_bank(settings: Settings, *, warm: str | None = None) -> OpenBank:
+def open_configured_bank(settings: Settings, *, warm: str | bool = False) -> OpenBank:
     """Returns a function that imports the bank and everything below it, to be called in a worker thread.
 
     Args:
-        warm: a workspace to read into memory once the bank is open.
+        warm: a workspace to read into memory once the bank is open; True for those that were searched last.
     """
 
     def open_bank() -> Any:

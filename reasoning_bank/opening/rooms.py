@@ -33,6 +33,7 @@ from reasoning_bank.opening.searching import retriever_of
 from reasoning_bank.opening.texts import counting, threaded_compressor, token_counter
 from reasoning_bank.opening.tuning import tuned
 from reasoning_bank.privacy.redaction import Redactor
+from reasoning_bank.retrieval.ahead import CacheWarmer, Prefetcher
 from reasoning_bank.retrieval.reading import Reader
 from reasoning_bank.retrieval.retriever import Retriever
 from reasoning_bank.retrieval.usage import UsageLog
@@ -62,6 +63,8 @@ class Rooms:
     models: ModelSwitch
     retriever: Retriever
     reader: Reader
+    prefetcher: Prefetcher
+    warmer: CacheWarmer
     redactor: Callable[[str], Redactor]
     learning: Learning
     language: Language | None
@@ -85,6 +88,8 @@ class Rooms:
             "terms": partial(keep_terms_current, self.database),
             "sampling": self.sampler.run,
         }
+        if self.settings.cache.prefetch and self.caches.tools.config.enabled:
+            works["prefetch"] = self.prefetcher.run
         if self.indexer is not None:
             works["vector index"] = self.indexer.run
         return tuple(Guarded(name, work) for name, work in works.items())
@@ -117,6 +122,7 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
     index, indexer = vector_index(settings, database, clock, stack, monitor.observe)
     redactor = redactor_of(settings, database, salt, rules)
     retriever = retriever_of(settings, database, models, caches.for_searches(), count_tokens, index, clock)
+    reader = Reader(database, details=caches.tools, profiles=caches.profiles)
     compressor = threaded_compressor(settings, tokens, models, caches)
     cases = await known_cases(settings)
     language = await stack.enter_async_context(
@@ -145,7 +151,9 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         model=model,
         models=models,
         retriever=retriever,
-        reader=Reader(database, details=caches.tools, profiles=caches.profiles),
+        reader=reader,
+        prefetcher=Prefetcher(reader.ahead),
+        warmer=CacheWarmer(database, retriever),
         redactor=redactor,
         learning=learns,
         language=language,

@@ -7,6 +7,7 @@ any process wrote ends its life at once. How often a memory was used is no chang
 import time
 from collections.abc import Callable, Container, Hashable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -16,6 +17,8 @@ from reasoning_bank.records import MemoryDetail
 from reasoning_bank.storage import lineage, memories, profile, traces
 from reasoning_bank.storage.database import Database
 from reasoning_bank.storage.profile import Marks, State, WorkspaceProfile
+
+_MOST_AHEAD: Final = 32
 
 
 class Reader:
@@ -69,6 +72,11 @@ class Reader:
         state, fresh = await self._database.read(lambda c: (profile.state(c, workspace), profile.profile(c, workspace)))
         await self._profiles.set(state, fresh, namespace=workspace, cost_s=self._timer() - started)
         return fresh
+
+    async def ahead(self, workspace: str, ids: Sequence[str]) -> None:
+        """Read memories that are likely to be asked for next, and what else their traces taught."""
+        siblings = await self._database.read(lambda c: memories.beside(c, workspace, ids))
+        await self.details(workspace, list(dict.fromkeys([*ids, *siblings]))[:_MOST_AHEAD])
 
     async def _read(self, workspace: str, ids: Sequence[str]) -> dict[str, MemoryDetail]:
         def read(connection: Connection) -> tuple[State, dict[str, Marks], dict[str, MemoryDetail]]:

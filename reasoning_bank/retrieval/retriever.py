@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -101,12 +101,18 @@ class Retriever:
         with self._workspaces.visiting(workspace):
             return await self.retrieve(workspace, query)
 
-    async def warm(self, workspace: str) -> None:
-        """Read a workspace's index, and what reads dates, into memory: its first search is then as fast as the next."""
+    async def warm(self, workspace: str, ids: Sequence[str] = ()) -> None:
+        """Read a workspace's index, what reads dates, and memories: its first search is then as fast as the next.
+
+        Args:
+            workspace: whose.
+            ids: memories to read too, as far as the cache has room.
+        """
         space = self._space()
 
         def load(connection: Connection) -> None:
-            self._workspaces.current(connection, workspace, space)
+            picture = self._workspaces.current(connection, workspace, space)
+            self._workspaces.read(connection, workspace, ids, picture=picture)
             time_ranges("today", now=self._now(), zone=self._options.zone)
 
         await self._database.read(load)

@@ -16,7 +16,7 @@ from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.index_rows import IndexRow, load_for_index, write_terms
 from reasoning_bank.storage.memory_rows import item_values, memory_values, read_memory
 from reasoning_bank.storage.schema import embeddings, memories, memory_parents, memory_tags
-from reasoning_bank.storage.scope import is_live, scoped_ids
+from reasoning_bank.storage.scope import is_live, is_searchable, scoped_ids
 from reasoning_bank.storage.timestamps import to_micros
 from reasoning_bank.text.analyser import Terms
 
@@ -114,6 +114,16 @@ def ids_of_trace(connection: Connection, workspace: str, trace_id: str) -> list[
     """The ids of `of_trace`: a trace may have thousands, of which few are read."""
     mine = select(memories.c.id).where(memories.c.workspace == workspace, memories.c.trace_id == trace_id)
     return list(connection.scalars(mine.order_by(memories.c.seq)))
+
+
+def beside(connection: Connection, workspace: str, ids: Iterable[str]) -> list[str]:
+    """Ids of what else can be found of the traces that taught these memories."""
+    found: list[str] = []
+    for some in batches(ids):
+        mine = select(memories.c.trace_id).where(memories.c.workspace == workspace, memories.c.id.in_(some))
+        others = (memories.c.workspace == workspace) & memories.c.trace_id.in_(mine) & memories.c.id.not_in(some)
+        found += connection.scalars(select(memories.c.id).where(others, is_searchable()))
+    return found
 
 
 def list_page(

@@ -5,16 +5,18 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from reasoning_bank.storage.batches import batches
-from reasoning_bank.storage.schema import servings
+from reasoning_bank.storage.schema import memories, servings
+from reasoning_bank.storage.scope import is_searchable
 from reasoning_bank.storage.timestamps import from_micros, to_micros
 
 KEPT: Final = timedelta(days=180)
 """How long it is known what was given: a year's half says enough of any lesson."""
 _DIGITS = 24
+_LOOKED_AT: Final = 1_000
 
 
 def task_hash(task: str) -> str:
@@ -55,3 +57,25 @@ def of_workspace(connection: Connection, workspace: str) -> list[tuple[str, str,
     columns = (servings.c.memory_id, servings.c.task_hash, servings.c.served_at)
     rows = connection.execute(select(*columns).where(servings.c.workspace == workspace))
     return [(id_, task, from_micros(at)) for id_, task, at in rows]
+
+
+def workspaces_lately(connection: Connection, most: int) -> list[str]:
+    """The workspaces in which memories were given last, latest first."""
+    latest = select(servings.c.workspace).order_by(servings.c.served_at.desc()).limit(_LOOKED_AT)
+    return list(dict.fromkeys(connection.scalars(latest)))[:most]
+
+
+def in_use(connection: Connection, workspace: str, most: int) -> list[str]:
+    """Ids of memories given last, then of those given most often, so many of either."""
+    lately = (
+        select(servings.c.memory_id)
+        .where(servings.c.workspace == workspace)
+        .group_by(servings.c.memory_id)
+        .order_by(func.max(servings.c.served_at).desc(), servings.c.memory_id)
+    )
+    often = (
+        select(memories.c.id)
+        .where(memories.c.workspace == workspace, memories.c.used > 0, is_searchable())
+        .order_by(memories.c.used.desc(), memories.c.id)
+    )
+    return list(dict.fromkeys(id_ for each in (lately, often) for id_ in connection.scalars(each.limit(most))))
