@@ -59,7 +59,7 @@ def _written(report: "Report", before: "Report | None", kind: str) -> str:
 
 
 def _plain(report: "Report", before: "Report | None") -> "JsonValue":
-    from reasoning_bank.monitoring.pages import changes_of
+    from reasoning_bank.monitoring.report import compared
 
     if before is None:
         return report.plain()
@@ -71,6 +71,6 @@ def _plain(report: "Report", before: "Report | None") -> "JsonValue":
             "ratio": change.ratio,
             "verdict": change.verdict,
         }
-        for change in changes_of(report, before)
+        for change in compared(before, report)
     ]
     return {"changes": changes, "before": before.plain(), "after": report.plain()}

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from http import HTTPStatus
 from typing import NoReturn
 
@@ -67,12 +68,8 @@ class OpenAIEmbedder:
         self._dimensions = dimensions
         self._max_tokens = max_tokens
         self._url = f"{base_url.rstrip('/')}/embeddings"
-        self._client = httpx2.Client(
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            timeout=timeout_s,
-            limits=httpx2.Limits(max_connections=_CONNECTIONS),
-            trust_env=trust_env,
-        )
+        self._timeout_s = timeout_s
+        self._trust_env = trust_env
         self._api_key = api_key
         self._clean = clean
         self._identity: EmbeddingIdentity | None = None
@@ -119,6 +116,16 @@ class OpenAIEmbedder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Returns an estimate, a third of the bytes: the tokenizer is the server's."""
         return [min(self._max_tokens, 1 + len(text.encode()) // _BYTES_PER_TOKEN) for text in texts]
+
+    @cached_property
+    def _client(self) -> httpx2.Client:
+        # Made in the thread that loads: reading the certificates takes some 20 ms, too long for the event loop.
+        return httpx2.Client(
+            headers={"Authorization": f"Bearer {self._api_key}"} if self._api_key else {},
+            timeout=self._timeout_s,
+            limits=httpx2.Limits(max_connections=_CONNECTIONS),
+            trust_env=self._trust_env,
+        )
 
     def _cut(self, text: str) -> str:
         most = self._max_tokens * _BYTES_PER_TOKEN

@@ -15,11 +15,17 @@ from reasoning_bank.monitoring.estimates import Estimate, resampled_mean
 T = TypeVar("T")
 Verdict = Literal["better", "worse", "unclear", "different"]
 
-LEAST: Final = 20
-"""Observations on either side below which nothing is said."""
-_LOWER: Final = ("_ms", ":error_rate")
-_HIGHER: Final = (":hit_rate",)
-_AMOUNTS: Final = ("count", "per_minute", "lookups", "value")
+LEAST: Final[Mapping[str, int]] = {
+    "mean_ms": 20,
+    "p50_ms": 20,
+    "p95_ms": 100,
+    "p99_ms": 500,
+    "error_rate": 20,
+    "hit_rate": 20,
+}
+"""What has a better side, and the observations on either side below which nothing is said: five beyond a quantile."""
+RESOLUTION: Final = 0.05
+"""Durations are counted in buckets of 5 %: a smaller difference is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +45,6 @@ class Change:
     verdict: Verdict
 
 
-def lower_is_better(metric: str) -> bool | None:
-    """Whether a lower figure is the better one; None where it is neither."""
-    if metric.endswith(_LOWER):
-        return True
-    return False if metric.endswith(_HIGHER) else None
-
-
 def compare(before: Mapping[str, Estimate], after: Mapping[str, Estimate]) -> list[Change]:
     """What both times measured, in the order of `before`."""
     return [_change(metric, each, after[metric]) for metric, each in before.items() if metric in after]
@@ -57,12 +56,14 @@ def _change(metric: str, before: Estimate, after: Estimate) -> Change:
 
 
 def _verdict(metric: str, before: Estimate, after: Estimate) -> Verdict:
-    lower = lower_is_better(metric)
-    if lower is None or metric.rpartition(":")[2] in _AMOUNTS:
+    statistic = metric.rpartition(":")[2]
+    if statistic not in LEAST:
         return "different"
-    if min(before.n, after.n) < LEAST or (before.low <= after.high and after.low <= before.high):
+    apart = before.low > after.high or after.low > before.high
+    small = abs(after.value - before.value) <= RESOLUTION * before.value
+    if min(before.n, after.n) < LEAST[statistic] or not apart or small:
         return "unclear"
-    return "better" if (after.value < before.value) == lower else "worse"
+    return "better" if (after.value > before.value) == (statistic == "hit_rate") else "worse"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from reasoning_bank.monitoring.charts import charts, drawable
-from reasoning_bank.monitoring.comparison import Change
 from reasoning_bank.monitoring.report import Report, compared
 from reasoning_bank.monitoring.tables import Table, comparison_table, tables
 
@@ -40,18 +39,13 @@ def page_of(report: Report, before: Report | None = None) -> str:
     )
 
 
-def changes_of(report: Report, before: Report) -> list[Change]:
-    """What changed between two reports: times and rates only."""
-    return [change for change in compared(before, report) if change.verdict != "different"]
-
-
 def _title(report: Report, before: Report | None) -> str:
     return f"{report.title}, after {before.title}" if before else report.title
 
 
 def _tables(report: Report, before: Report | None) -> Iterator[Table]:
     if before is not None:
-        yield comparison_table(changes_of(report, before))
+        yield comparison_table(compared(before, report))
     yield from tables(report)
 
 

@@ -124,9 +124,10 @@ def report_of(
 
 
 def compared(before: Report, after: Report) -> list[Change]:
-    """The figures of two reports side by side: times and rates, then what else both have."""
-    changes = compare(before.figures, after.figures)
-    return sorted(changes, key=lambda change: change.verdict == "different")
+    """What both reports have of figures with a better side: worse, then better, then without a clear difference."""
+    order = ("worse", "better", "unclear")
+    changes = [change for change in compare(before.figures, after.figures) if change.verdict in order]
+    return sorted(changes, key=lambda change: order.index(change.verdict))
 
 
 def period(text: str, *, now: datetime) -> tuple[datetime, datetime]:

@@ -9,6 +9,13 @@ from reasoning_bank.monitoring.estimates import Estimate
 from reasoning_bank.monitoring.report import Report
 from reasoning_bank.records import JsonValue
 
+_CHIEF = (
+    "retrieve_memory:mean_ms",
+    "retrieve_memory:p95_ms",
+    "store_trace:mean_ms",
+    "cache.retrieval:hit_rate",
+    "llm:mean_ms",
+)
 _OPERATION = ("count", "error_rate", "mean_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms")
 
 
@@ -51,18 +58,20 @@ def tables(report: Report) -> Iterator[Table]:
 
 
 def comparison_table(changes: Sequence[Change]) -> Table:
-    """Figures before and after, with the interval of each."""
+    """What clearly changed, with the interval of each figure, and the chief figures in any case."""
+    shown = [change for change in changes if change.verdict != "unclear" or change.metric in _CHIEF]
     rows = [
         (
             change.metric,
             _interval(change.before),
             _interval(change.after),
             "-" if change.ratio is None else f"x {change.ratio:.3g}",
-            "" if change.verdict == "different" else change.verdict,
+            change.verdict,
         )
-        for change in changes
+        for change in shown
     ]
-    return Table("Before and after", ("metric", "before", "after", "ratio", "verdict"), rows, "nothing both measured")
+    title = f"Before and after ({len(changes) - len(shown)} figures without a clear difference are left out)"
+    return Table(title, ("metric", "before", "after", "ratio", "verdict"), rows, "nothing both measured")
 
 
 def number(value: float) -> str:

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from reasoning_bank.errors import InputError
-from reasoning_bank.monitoring.comparison import benchmark_optimization, compare, lower_is_better
+from reasoning_bank.monitoring.comparison import benchmark_optimization, compare
 from reasoning_bank.monitoring.estimates import Estimate, estimates, mean_ms, quantile_ms, rate
 from reasoning_bank.monitoring.histogram import Histogram
 from reasoning_bank.monitoring.rollups import Rollup, of_durations
@@ -93,11 +93,18 @@ def test_few_observations_allow_no_verdict() -> None:
 def test_a_higher_hit_rate_is_better() -> None:
     (change,) = compare({"cache.a:hit_rate": rate(20, 100)}, {"cache.a:hit_rate": rate(80, 100)})
     assert (change.verdict, change.ratio) == ("better", pytest.approx(4))
-    assert (lower_is_better("cache.a:hit_rate"), lower_is_better("x:p95_ms"), lower_is_better("x:count")) == (
-        False,
-        True,
-        None,
+
+
+def test_a_quantile_needs_observations_beyond_it_and_more_than_a_bucket() -> None:
+    slow, fast = of_operation(sample(1, size=60)), of_operation(sample(2, size=60, median=0.01))
+    verdicts = {change.metric: change.verdict for change in compare(slow, fast)}
+    assert (verdicts["work:mean_ms"], verdicts["work:p95_ms"], verdicts["work:max_ms"]) == (
+        "better",
+        "unclear",
+        "different",
     )
+    near = of_operation([0.1] * 200), of_operation([0.104] * 200)
+    assert {change.verdict for change in compare(*near) if change.metric == "work:mean_ms"} == {"unclear"}
 
 
 class Ticks:
