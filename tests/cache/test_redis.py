@@ -1,5 +1,6 @@
 """A Redis that is killed, frozen, emptied, full or locked: a miss for whoever asks, and never what was taken back."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -175,3 +176,23 @@ async def forgotten(memory: HybridStore) -> None:
     with anyio.fail_after(PATIENCE_S):
         while await memory.get("w", "k") is not None:  # noqa: ASYNC110 -- no event tells what is not known
             await anyio.sleep(0.01)
+
+
+async def test_a_caller_who_is_cancelled_is_cancelled(redis: OwnRedis, reach: Open) -> None:
+    """`asyncio.wait_for`, in redis where it has a `socket_timeout`, lost half of all cancellations on Python 3.11."""
+    store = await reach(redis.url)
+    await put(store, "k")
+
+    async def ask() -> None:
+        for _ in range(3):
+            await store.get("w", "k")
+
+    for number in range(300):
+        caller = asyncio.create_task(ask())
+        for _ in range(number % 30):
+            await asyncio.sleep(0)
+        if not caller.done():
+            caller.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await caller
+    await put(store, "k")

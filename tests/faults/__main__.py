@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks.machine import RESULTS, machine
+from tests.faults.agreeing import agree
+from tests.faults.cancelling import cancel_leaders
 from tests.faults.consolidating import kill_while_consolidating
 from tests.faults.destroying import destroy_index
 from tests.faults.distilling import kill_while_distilling
 from tests.faults.killing import KillReport, kill_under_load
+from tests.faults.shared_cache import trouble_redis
 from tests.faults.sharing import share
 
-PARTS = ("kill", "share", "destroy", "distil", "consolidate")
+PARTS = ("kill", "share", "destroy", "distil", "consolidate", "redis", "cancel", "caches")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,6 +36,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--distil-kills", type=int, default=100, help="of a process that distils with a model")
     parser.add_argument("--consolidate-kills", type=int, default=100, help="of a process that consolidates")
+    parser.add_argument("--calls", type=int, default=5_000, help="of clients while Redis is in trouble, for each place")
+    parser.add_argument("--operations", type=int, default=5_000, help="of two processes, with caches and without")
+    parser.add_argument("--cancels", type=int, default=1_000, help="of callers whom others wait with, in each place")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--backend", choices=["hashing", "onnx"], default="hashing")
     options = parser.parse_args(arguments)
@@ -55,21 +61,24 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(part: str, directory: Path, options: argparse.Namespace, environment: dict[str, str]) -> Any:
+    seed: int = options.seed
     if part == "kill":
-        return kill_under_load(directory, kills=options.kills, seed=options.seed, chroma=True, environment=environment)
-    if part == "distil":
-        return kill_while_distilling(directory, kills=options.distil_kills, seed=options.seed)
-    if part == "consolidate":
-        return kill_while_consolidating(directory, kills=options.consolidate_kills, seed=options.seed)
+        return kill_under_load(directory, kills=options.kills, seed=seed, chroma=True, environment=environment)
     if part == "share":
         return share(
-            directory,
-            processes=options.processes,
-            seconds=options.seconds,
-            seed=options.seed,
-            environment=environment,
+            directory, processes=options.processes, seconds=options.seconds, seed=seed, environment=environment
         )
-    return destroy_index(directory, traces=options.traces, seed=options.seed, environment=environment)
+    if part == "destroy":
+        return destroy_index(directory, traces=options.traces, seed=seed, environment=environment)
+    if part == "caches":
+        return agree(directory, operations=options.operations, seed=seed, environment=environment)
+    others: dict[str, Callable[[], Any]] = {
+        "distil": lambda: kill_while_distilling(directory, kills=options.distil_kills, seed=seed),
+        "consolidate": lambda: kill_while_consolidating(directory, kills=options.consolidate_kills, seed=seed),
+        "cancel": lambda: cancel_leaders(directory, cancels=options.cancels),
+        "redis": lambda: trouble_redis(directory, calls=options.calls, seed=seed),
+    }
+    return others[part]()
 
 
 def _figures(result: Any) -> dict[str, Any]:

@@ -31,6 +31,9 @@ TOPICS: Final = (
     "login timeout", "tls renewal", "queue backlog", "schema rollback", "memory leak", "slow join",
     "broken upload", "unicode path", "rate limit", "stale token", "cron overlap", "disk quota",
 )  # fmt: skip
+WRITES: Final = {"store", "rate", "update", "forget", "flush"}
+_ROUND, _BUSY = 60, 20
+"""Of so many operations the first ones also write: what was read in between is read again."""
 _CLOSE: Final = 1e-4
 """An answer given again is as old as it is: its scores may differ by the age of memories since."""
 _IGNORED: Final = {"timings_ms", "cached"}
@@ -77,6 +80,12 @@ def agree(
     directory: Path, *, operations: int, seed: int, places: Sequence[str] = PLACES, environment: Mapping[str, str]
 ) -> AgreementReport:
     """Record so many operations without caches, and play them with caches in each place."""
+    environment = {
+        "REASONING_BANK_DURABILITY": "process",
+        "REASONING_BANK_COMPRESSION__TOKENIZER": "estimated",
+        "REASONING_BANK_BACKGROUND__POLL_S": "0.05",
+        **environment,
+    }
     script: list[Json] = []
     writer = _Writer(random.Random(seed))
     started = time.monotonic()
@@ -164,10 +173,11 @@ class _Writer:
         }
         space = self._rng.choice(SPACES)
         if not self._ids[space]:
-            kind, make = "store", kinds["store"][1]
-        else:
-            weights = [weight for weight, _ in kinds.values()]
-            kind, (_, make) = self._rng.choices(list(kinds.items()), weights)[0]
+            kinds = {"store": kinds["store"]}
+        elif number % _ROUND >= _BUSY:
+            kinds = {kind: each for kind, each in kinds.items() if kind not in WRITES}
+        weights = [weight for weight, _ in kinds.values()]
+        kind, (_, make) = self._rng.choices(list(kinds.items()), weights)[0]
         return {"n": number, "by": self._rng.randrange(2), "do": kind, "space": space, **make(space)}
 
     def learn(self, request: Json, answer: Any) -> None:

@@ -17,8 +17,8 @@ from reasoning_bank.records import MemoryItem, NewTrace, Query
 from reasoning_bank.retrieval import usage
 from reasoning_bank.settings import load_settings
 from reasoning_bank.storage import outbox
+from tests.faults.agreeing import WRITES, Json
 
-Json = dict[str, Any]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -65,7 +65,7 @@ async def _answer(bank: ReasoningBank, request: Json) -> Any:
         answer = await DOING[request["do"]](bank, request["space"], request)
     except ReasoningBankError as error:
         answer = {"error": type(error).__name__, "text": str(error)}
-    if request["do"] in {"store", "rate", "update", "forget", "flush"}:
+    if request["do"] in WRITES:
         await _settled(bank)
     return answer
 
@@ -86,7 +86,7 @@ async def _retrieve(bank: ReasoningBank, space: str, request: Json) -> Any:
     query: Json = {**request["query"], "tags": tuple(request["query"].get("tags", ()))}
     found = await bank.retrieve(space, Query(**query))
     block = bank.context_block(space, found.memories, token_budget=200, query=query["task"])
-    answer = {**asdict(found), "block": block}
+    answer: Json = {**asdict(found), "block": block}
     for each in answer["memories"]:
         # Written every few seconds, and no reason to read a memory again: of all that a search answers it alone lags.
         del each["memory"]["counters"]["used"]

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.agreeing import MIXED, agree
+from tests.faults.cancelling import cancel_leaders
 from tests.faults.consolidating import kill_while_consolidating
 from tests.faults.destroying import destroy_index
 from tests.faults.distilling import kill_while_distilling
 from tests.faults.killing import kill_under_load
+from tests.faults.shared_cache import trouble_redis
 from tests.faults.sharing import share
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -42,3 +45,19 @@ def test_what_a_model_distils_is_there_once_however_often_it_is_killed(tmp_path:
 def test_a_process_killed_while_it_consolidates_leaves_no_half_merge_and_no_second_survivor(tmp_path: Path) -> None:
     report = kill_while_consolidating(tmp_path, kills=3, seed=7)
     assert report.clean, report
+
+
+def test_clients_see_nothing_of_a_redis_that_is_killed_frozen_emptied_or_replaced(tmp_path: Path) -> None:
+    report = trouble_redis(tmp_path, calls=280, seed=7, places=["hybrid"])
+    assert report.clean, report
+
+
+def test_two_processes_answer_with_caches_as_without(tmp_path: Path) -> None:
+    report = agree(tmp_path, operations=180, seed=7, places=[MIXED], environment=HASHING)
+    assert report.clean, report
+
+
+def test_who_leaves_harms_nobody_who_waits_for_the_same_answer(tmp_path: Path) -> None:
+    report = cancel_leaders(tmp_path, cancels=50)
+    assert report.clean, report
+    assert report.http.followers == 150
