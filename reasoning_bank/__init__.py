@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from reasoning_bank.errors import ReasoningBankError as ReasoningBankError
     from reasoning_bank.llm.pool import APIConnectionPool as APIConnectionPool
     from reasoning_bank.llm.responses import ResponsesAPIClient as ResponsesAPIClient
+    from reasoning_bank.monitoring.advice import OptimizationPriority as OptimizationPriority
+    from reasoning_bank.monitoring.advice import OptimizationType as OptimizationType
+    from reasoning_bank.monitoring.advice import Optimizer as Optimizer
+    from reasoning_bank.monitoring.advice import run_system_optimization as run_system_optimization
+    from reasoning_bank.monitoring.comparison import benchmark_optimization as benchmark_optimization
     from reasoning_bank.monitoring.metrics import PerformanceMonitor as PerformanceMonitor
     from reasoning_bank.monitoring.profiling import profile as profile
     from reasoning_bank.monitoring.profiling import profile_memory as profile_memory
@@ -55,6 +60,9 @@ _HOMES = {
     "MemoryCache": "reasoning_bank.cache.memory",
     "MemoryItem": "reasoning_bank.records",
     "NewTrace": "reasoning_bank.records",
+    "OptimizationPriority": "reasoning_bank.monitoring.advice",
+    "OptimizationType": "reasoning_bank.monitoring.advice",
+    "Optimizer": "reasoning_bank.monitoring.advice",
     "PerformanceMonitor": "reasoning_bank.monitoring.metrics",
     "PromptCompressor": "reasoning_bank.compression.compressor",
     "Query": "reasoning_bank.records",
@@ -66,6 +74,7 @@ _HOMES = {
     "Settings": "reasoning_bank.settings",
     "StoreResult": "reasoning_bank.records",
     "Trace": "reasoning_bank.records",
+    "benchmark_optimization": "reasoning_bank.monitoring.comparison",
     "cached": "reasoning_bank.cache.decorator",
     "compress": "reasoning_bank.compressing",
     "get_cache": "reasoning_bank.cache.registry",
@@ -77,6 +86,7 @@ _HOMES = {
     "profile_time": "reasoning_bank.monitoring.profiling",
     "run_parallel": "reasoning_bank.concurrency.parallel",
     "run_parallel_sync": "reasoning_bank.concurrency.parallel",
+    "run_system_optimization": "reasoning_bank.monitoring.advice",
 }
 
 __all__ = [
@@ -92,6 +102,9 @@ __all__ = [
     "MemoryCache",
     "MemoryItem",
     "NewTrace",
+    "OptimizationPriority",
+    "OptimizationType",
+    "Optimizer",
     "PerformanceMonitor",
     "PromptCompressor",
     "Query",
@@ -103,6 +116,7 @@ __all__ = [
     "Settings",
     "StoreResult",
     "Trace",
+    "benchmark_optimization",
     "cached",
     "compress",
     "get_cache",
@@ -114,6 +128,7 @@ __all__ = [
     "profile_time",
     "run_parallel",
     "run_parallel_sync",
+    "run_system_optimization",
 ]
 
 
