@@ -2,21 +2,25 @@
 
 import difflib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from reasoning_bank.cli.batching import batch_option, run_batch
 from reasoning_bank.cli.options import LoadSettings, json_option, settings_options
+from reasoning_bank.errors import InputError, ReasoningBankError
 from reasoning_bank.records import JsonValue
 
 if TYPE_CHECKING:
+    from reasoning_bank.compressing import Compress
     from reasoning_bank.compression.results import Compression, CompressionOptions
 
 
 @click.command("compress")
 @click.argument("file", type=click.File("rb"), default="-")
+@batch_option
 @click.option("--query", "-q", help="What the prompt will be asked; else its own question is looked for.")
 @click.option("--max-tokens", type=int, help="Most tokens of the result.")
 @click.option(
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
 @json_option
 @settings_options
 def compress_command(
-    file: Any,
+    file: BinaryIO,
     *,
     tokenizer: str | None,
     meaning: bool,
@@ -46,32 +50,45 @@ def compress_command(
     as_json: bool,
     load: LoadSettings,
     **options: Any,
-) -> None:
+) -> int:
     """Shorten a prompt to a token budget: FILE, or standard input.
 
     What loses nothing is done first; then sentences, turns, blocks and lines are kept that have to do with the query.
     Every cut is marked; words, numbers, addresses and code are never broken. Nothing is downloaded or stored.
+    With --batch each line is a prompt, or an object with "prompt" and whatever the options say otherwise ("query",
+    "max_tokens", "ratio", "preserve").
 
     \b
     Examples:
       reasoning-bank compress < prompt.txt > short.txt
       git diff | reasoning-bank compress --max-tokens 4000 --query "what changed in the parser?" --stats
+      reasoning-bank compress --batch prompts.jsonl --ratio 0.5 > short.jsonl
     """
-    from reasoning_bank.cli.output import print_json
     from reasoning_bank.compressing import compressor
 
-    if as_diff and as_json:
+    batch: BinaryIO | None = options.pop("batch")
+    if as_diff and (as_json or batch):
         raise click.UsageError(
-            "--diff and --json exclude each other: the JSON has the text, and `kept` says what it kept"
+            f"--diff and {'--json' if as_json else '--batch'} exclude each other: the JSON has the text, and `kept` "
+            "says what it kept"
         )
-    settings = load(compression={"tokenizer": tokenizer})
+    shorten = compressor(load(compression={"tokenizer": tokenizer}), meaning=meaning)
+    if batch is not None:
+        return _compress_each(batch, shorten, _options(**options))
     prompt = _text(file.read())
-    result = compressor(settings, meaning=meaning)(prompt, **_options(**options))
+    result = shorten(prompt, **_options(**options))
     if stats:
         for line in _figures(result):
             click.echo(line, err=True)
     if not result.kept:
         click.echo("nothing of the prompt fits the budget: raise --max-tokens or --ratio", err=True)
+    _print(result, prompt, as_json=as_json, as_diff=as_diff)
+    return 0
+
+
+def _print(result: "Compression", prompt: str, *, as_json: bool, as_diff: bool) -> None:
+    from reasoning_bank.cli.output import print_json
+
     if as_json:
         print_json(_as_json(result))
     elif as_diff:
@@ -83,10 +100,39 @@ def compress_command(
         click.echo(result.text.encode(), nl=ends_open)
 
 
+def _compress_each(batch: BinaryIO, shorten: "Compress", usual: "CompressionOptions") -> int:
+    def each(prompts: "Sequence[tuple[str, CompressionOptions]]") -> "list[Compression | ReasoningBankError]":
+        results: list[Compression | ReasoningBankError] = []
+        for prompt, options in prompts:
+            try:
+                results.append(shorten(prompt, **options))
+            except ReasoningBankError as error:
+                results.append(error)
+        return results
+
+    # One after the other: it computes all the time, and each answer is printed as it comes.
+    return run_batch(
+        batch, label="compressing", at_once=1, read=lambda line: _prompt_of(line, usual), run=each, show=_as_json
+    )
+
+
+def _prompt_of(line: JsonValue, usual: "CompressionOptions") -> "tuple[str, CompressionOptions]":
+    """A prompt from a line, and its options: what it does not say is as the command's options say."""
+    from reasoning_bank.transfer.values import read_count, read_number, read_object, read_text, read_texts
+
+    said: dict[str, JsonValue] = {"prompt": line} if isinstance(line, str) else read_object(line, "a line")
+    readers: dict[str, Callable[[dict[str, JsonValue], str], Any]] = {
+        "prompt": read_text, "query": read_text, "max_tokens": read_count, "ratio": read_number, "preserve": read_texts,
+    }  # fmt: skip
+    if unknown := said.keys() - readers.keys():
+        raise InputError(f"unknown {sorted(unknown)[0]!r}; a line has {', '.join(readers)}")
+    read = {name: readers[name](said, name) for name in said}
+    prompt = read.pop("prompt", None)
+    return prompt or "", {**usual, **read}  # pyright: ignore[reportReturnType] -- read with the types it wants
+
+
 def _text(data: bytes) -> str:
     """Return what a file or a pipe says; raises InputError for what is no text."""
-    from reasoning_bank.errors import InputError
-
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

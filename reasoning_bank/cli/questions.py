@@ -1,19 +1,23 @@
 """`search`: what an assistant asks over MCP before a task, from a shell."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
+from reasoning_bank.cli.batching import batch_option, one_of, run_batch
 from reasoning_bank.cli.options import LoadSettings, json_option, settings_options, workspace_of, workspace_option
+from reasoning_bank.errors import InputError
 from reasoning_bank.records import JsonValue, Query, Retrieval, RetrievalEverywhere, RetrievedMemory
+from reasoning_bank.transfer.values import read_object
 
 if TYPE_CHECKING:
     from reasoning_bank.cli.opened import OpenBank
     from reasoning_bank.settings import Settings
 
+QUERIES_AT_ONCE = 64
 MODEL_WAIT_MS = 30_000
 """A person who asks once waits for the model rather than getting an answer by keyword only."""
 
@@ -28,7 +32,8 @@ def moment(text: str) -> datetime:
 
 
 @click.command("search")
-@click.argument("task")
+@click.argument("task", required=False)
+@batch_option
 @workspace_option
 @click.option("--all-workspaces", is_flag=True, help="Every workspace, each by itself; the most relevant of all.")
 @click.option("-k", type=click.IntRange(1), help="Memories at most; by default the preset's or the setting's.")
@@ -63,20 +68,22 @@ def moment(text: str) -> datetime:
 @json_option
 @settings_options
 def search_command(
-    task: str,
+    task: str | None,
     *,
+    batch: BinaryIO | None,
     workspace: str | None,
     all_workspaces: bool,
     only_context: bool,
     as_json: bool,
     load: LoadSettings,
     **options: object,
-) -> None:
+) -> int:
     """Ask the bank for the memories that help with a task.
 
     Say what you are about to do as you would to a colleague, or paste the error; a time in it ("last week") counts.
     Relevance means the same on every bank: below the floor (retrieval.floor) nothing is shown. Something is missing?
-    --explain says whether it was found, by what, and what became of it.
+    --explain says whether it was found, by what, and what became of it. With --batch each line is a task, or an object
+    with "task" and whatever the options say otherwise, such as "k", "tags" or "since".
 
     \b
     Examples:
@@ -84,6 +91,7 @@ def search_command(
       reasoning-bank search "flaky login test" -k 5 --outcome failure --json
       reasoning-bank search "what did Ann say about the deploy?" --preset conversation
       reasoning-bank search "rotate the password" --all-workspaces --explain
+      reasoning-bank search --batch tasks.jsonl -k 1 > found.jsonl
     """
     from reasoning_bank.cli.opened import open_bank, warn_of_missing
 
@@ -91,17 +99,56 @@ def search_command(
         also = "--workspace" if workspace else "--context"
         why = "it searches them all" if workspace else "an assistant only ever reads one workspace"
         raise click.UsageError(f"--all-workspaces does not go with {also}: {why}")
+    one_of(task, batch)
+    if batch and (all_workspaces or only_context):
+        raise click.UsageError(f"--batch does not go with {'--all-workspaces' if all_workspaces else '--context'}")
     settings = load(embeddings={"query_wait_ms": MODEL_WAIT_MS})
-    query = _query(task, settings, options)
+    query = _query(task or "", settings, options)
     with open_bank(settings) as bank:
         if all_workspaces:
-            everywhere = bank.call(bank.bank.retrieve_everywhere, query)
-            return _show_everywhere(bank, everywhere, query, as_json=as_json)
+            _show_everywhere(bank, bank.call(bank.bank.retrieve_everywhere, query), query, as_json=as_json)
+            return 0
         name = workspace_of(settings, workspace)
         warn_of_missing(bank, name)
         _warn_of_unknown(bank, name, query.exclude_ids)
+        if batch is not None:
+            return _search_each(bank, name, batch, query)
         found = bank.call(bank.bank.retrieve, name, query)
-        return _show(bank, name, found, query, as_json=as_json, only_context=only_context)
+        _show(bank, name, found, query, as_json=as_json, only_context=only_context)
+        return 0
+
+
+def _search_each(bank: "OpenBank", workspace: str, batch: BinaryIO, usual: Query) -> int:
+    return run_batch(
+        batch,
+        label="searching",
+        at_once=QUERIES_AT_ONCE,
+        read=lambda line: _query_of(line, usual),
+        run=lambda queries: bank.call(bank.bank.batches.retrieve_many, workspace, queries),
+        show=_found_json,
+    )
+
+
+def _query_of(line: JsonValue, usual: Query) -> Query:
+    """A query from a line: what it does not say is as the options say."""
+    from pydantic import TypeAdapter, ValidationError
+
+    said = {"task": line} if isinstance(line, str) else read_object(line, "a line")
+    if unknown := said.keys() - {field.name for field in fields(Query)}:
+        raise InputError(
+            f"unknown {sorted(unknown)[0]!r}; a line has {', '.join(field.name for field in fields(Query))}"
+        )
+    known = {field.name: getattr(usual, field.name) for field in fields(Query)}
+    try:
+        query = TypeAdapter(Query).validate_python({**known, **said})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(f"{'.'.join(map(str, first['loc'])) or 'the line'}: {first['msg']}") from error
+    return replace(query, since=_aware(query.since), until=_aware(query.until))
+
+
+def _aware(time: datetime | None) -> datetime | None:
+    return time if time is None or time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _warn_of_unknown(bank: "OpenBank", workspace: str, ids: Sequence[str]) -> None:
@@ -125,7 +172,7 @@ def _show(
     from reasoning_bank.cli.output import print_json
 
     if as_json:
-        print_json({"memories": _memories_json(found.memories), "context": found.context, **_answer_json(found)})
+        print_json(_found_json(found))
         return
     if only_context:
         click.echo(found.context)
@@ -150,6 +197,10 @@ def _show_everywhere(bank: "OpenBank", found: RetrievalEverywhere, query: Query,
         if answer.explanation:
             click.secho(f"\nIn {name}", bold=True)
             print_explanation(bank, name, answer.explanation)
+
+
+def _found_json(found: Retrieval) -> JsonValue:
+    return {"memories": _memories_json(found.memories), "context": found.context, **_answer_json(found)}
 
 
 def _memories_json(found: Sequence[RetrievedMemory]) -> JsonValue:

@@ -2,25 +2,31 @@
 
 import json
 import sys
-from dataclasses import asdict
-from typing import TYPE_CHECKING, TextIO, cast
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
 import click
 
+from reasoning_bank.cli.batching import batch_option, one_of, run_batch
 from reasoning_bank.cli.options import LoadSettings, json_option, settings_options, workspace_of, workspace_option
-from reasoning_bank.errors import InputError, ModelUnavailableError
+from reasoning_bank.errors import InputError, ModelUnavailableError, ReasoningBankError
 from reasoning_bank.records import JsonValue, MemoryItem, NewTrace, Outcome, StoreResult
 
 if TYPE_CHECKING:
     from reasoning_bank.cli.opened import OpenBank
+    from reasoning_bank.learning.recording import Told
+    from reasoning_bank.settings import Settings
 
 EMBED_WAIT_S = 20.0
 """Longest wait of a command for the embedding of what it stored."""
+TRACE_KEYS = frozenset(("task", "outcome", "trajectory", "memories", "tags", "domain", "metadata", "idempotency_key"))
 DRAFT_KEYS = frozenset(("title", "description", "content", "tags", "domain", "difficulty", "outcome", "error_context"))
 
 
 @click.command("store")
-@click.argument("task")
+@click.argument("task", required=False)
+@batch_option
 @workspace_option
 @click.option(
     "--outcome",
@@ -48,29 +54,43 @@ DRAFT_KEYS = frozenset(("title", "description", "content", "tags", "domain", "di
 @click.option("--key", help="Idempotency key: storing again with it changes nothing and returns the same ids.")
 @json_option
 @settings_options
-def store_command(task: str, *, workspace: str | None, as_json: bool, load: LoadSettings, **options: object) -> None:
+def store_command(
+    task: str | None,
+    *,
+    batch: BinaryIO | None,
+    workspace: str | None,
+    as_json: bool,
+    load: LoadSettings,
+    **options: object,
+) -> int:
     """Store what happened on a task, and what it teaches.
 
     Without --memories the lessons are distilled by rules, and where a language model is configured (llm.model) by it,
     in the background. Without --outcome it is judged from the trajectory. TASK may be - to read it from standard
-    input.
+    input. With --batch each line is a task, or an object with "task" and whatever belongs to it ("outcome",
+    "trajectory", "memories", "tags", "domain", "metadata", "idempotency_key"); storing the same lines again changes
+    nothing.
 
     \b
     Examples:
       reasoning-bank store "Fix the flaky login test" --outcome success --trajectory session.log
       reasoning-bank store "Deploy" --outcome failure --tag ops --memories lessons.json
+      reasoning-bank store --batch traces.jsonl --tag nightly > stored.jsonl
     """
     from reasoning_bank.cli.opened import open_bank
     from reasoning_bank.cli.output import print_json
 
+    one_of(task, batch)
     settings = load()
     trace = NewTrace(
-        task=sys.stdin.read() if task == "-" else task,
+        task=sys.stdin.read() if task == "-" else task or "",
         outcome=cast("Outcome", options["outcome"]),
         trajectory=_trajectory(cast("TextIO | None", options["trajectory_file"])),
         tags=cast("tuple[str, ...]", options["tags"]),
         domain=cast("str | None", options["domain"]),
     )
+    if batch is not None:
+        return _store_each(settings, workspace_of(settings, workspace), batch, trace)
     memories = _memories(cast("TextIO | None", options["memories_file"]), trace)
     with open_bank(settings) as bank:
         result = bank.call(
@@ -86,6 +106,50 @@ def store_command(task: str, *, workspace: str | None, as_json: bool, load: Load
         print_json(_stored_json(result))
     else:
         _print_stored(result, waited_s=cast("float", options["wait_s"]))
+    return 0
+
+
+def _store_each(settings: "Settings", workspace: str, batch: BinaryIO, usual: NewTrace) -> int:
+    from reasoning_bank.batches import TRACES_AT_ONCE
+    from reasoning_bank.cli.opened import open_bank
+
+    with open_bank(settings) as bank:
+
+        def stored(traces: "Sequence[Told]") -> "Sequence[StoreResult | ReasoningBankError]":
+            return bank.call(bank.bank.batches.store_traces, workspace, traces)
+
+        code = run_batch(
+            batch,
+            label="storing",
+            at_once=TRACES_AT_ONCE,
+            read=lambda line: _told(line, usual),
+            run=stored,
+            show=_stored_json,
+        )
+        _embed(bank)
+    return code
+
+
+def _told(line: JsonValue, usual: NewTrace) -> "Told":
+    """A trace from a line: what it does not say is as the options say."""
+    from reasoning_bank.learning.recording import Told
+    from reasoning_bank.transfer.rows import OUTCOMES
+    from reasoning_bank.transfer.values import read_object, read_one_of, read_text, read_texts
+
+    data: dict[str, JsonValue] = {"task": line} if isinstance(line, str) else read_object(line, "a line")
+    if unknown := data.keys() - TRACE_KEYS:
+        raise InputError(f"unknown {sorted(unknown)[0]!r}; a line has {', '.join(sorted(TRACE_KEYS))}")
+    trace = replace(
+        usual,
+        task=read_text(data, "task") or "",
+        outcome=read_one_of(data, "outcome", OUTCOMES, usual.outcome),
+        trajectory=data.get("trajectory", usual.trajectory),
+        tags=read_texts(data, "tags") or usual.tags,
+        domain=read_text(data, "domain") or usual.domain,
+        metadata=read_object(data.get("metadata") or {}, "metadata"),
+    )
+    drafts = data.get("memories")
+    return Told(trace, None if drafts is None else _drafts(drafts, trace), read_text(data, "idempotency_key"))
 
 
 def _embed(bank: "OpenBank") -> None:
@@ -121,8 +185,12 @@ def _memories(file: TextIO | None, trace: NewTrace) -> list[MemoryItem] | None:
         drafts: JsonValue = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"--memories: not JSON: {error}") from error
+    return _drafts(drafts, trace)
+
+
+def _drafts(drafts: JsonValue, trace: NewTrace) -> list[MemoryItem]:
     if not isinstance(drafts, list):
-        raise InputError("--memories: it must be a list of objects with title, description and content")
+        raise InputError("memories: it must be a list of objects with title, description and content")
     return [_draft(draft, trace) for draft in drafts]
 
 
@@ -132,7 +200,7 @@ def _draft(draft: JsonValue, trace: NewTrace) -> MemoryItem:
 
     data = read_object(draft, "a memory")
     if unknown := data.keys() - DRAFT_KEYS:
-        raise InputError(f"--memories: unknown {sorted(unknown)[0]!r}; a memory has {', '.join(sorted(DRAFT_KEYS))}")
+        raise InputError(f"memories: unknown {sorted(unknown)[0]!r}; a memory has {', '.join(sorted(DRAFT_KEYS))}")
     return MemoryItem(
         text="",  # the bank decides what a distilled memory is found by
         title=read_text(data, "title") or "",

@@ -57,6 +57,16 @@ def read_count(data: Json, key: str) -> int | None:
     return value
 
 
+def read_number(data: Json, key: str) -> float | None:
+    """The number under `key`; None when it is absent or null."""
+    value = data.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise InputError(f"{key!r} must be a number, not {_kind(value)}")
+    return float(value)
+
+
 def read_one_of(data: Json, key: str, allowed: tuple[T, ...], default: T) -> T:
     """The value under `key`, one of `allowed`; the default when it is absent or null."""
     value = data.get(key)
