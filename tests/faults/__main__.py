@@ -45,16 +45,15 @@ def main(arguments: Sequence[str]) -> int:
     environment = {"REASONING_BANK_EMBEDDINGS__BACKEND": options.backend}
     file = RESULTS / "faults.json"
     here = {"machine": machine(), "options": vars(options)}
-    report: dict[str, Any] = (
-        json.loads(file.read_text(encoding="utf-8")) if options.only and file.exists() else {**here}
-    )
-    clean = True
+    clean, found = True, dict[str, Any]()
     for part in (options.only,) if options.only else PARTS:
         with tempfile.TemporaryDirectory(prefix=f"faults-{part}-", ignore_cleanup_errors=True) as directory:
             result = _run(part, Path(directory), options, environment)
         clean = clean and result.clean
-        report[part] = {"clean": result.clean, **_figures(result), **(here if options.only else {})}
-        print(json.dumps({part: report[part]}, indent=1), flush=True)
+        found[part] = {"clean": result.clean, **_figures(result), **(here if options.only else {})}
+        print(json.dumps({part: found[part]}, indent=1), flush=True)
+    known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if options.only and file.exists() else here
+    report = known | found
     RESULTS.mkdir(exist_ok=True)
     file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0 if clean else 1
