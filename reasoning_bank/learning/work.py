@@ -15,7 +15,7 @@ CONSOLIDATE: Final = "consolidate"
 """Asks what new memories repeat or contradict; payload {"ids": [memory id, …]}. Imported rows never come here."""
 DISTIL: Final = "distil"
 """Asks a language model what a trace teaches; payload {"trace_id": …, "key": its idempotency key}."""
-AT_ONCE: Final = 4
+AT_ONCE: Final = 2
 """Memories in one row of the outbox. A worker takes some dozen rows, so that its batch keeps a model busy for about a
 second: that is how long what was just stored may wait behind an import."""
 

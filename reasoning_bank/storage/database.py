@@ -52,7 +52,8 @@ class Database:
         group: most writes that share one commit.
         linger_s: how long a write that nobody waits for may wait for others to share its commit.
         slow_s: statements that take longer are logged with their plan, without their values.
-        observe: is told what "sql.read", "sql.write" (until it is durable), "sql.commit" and "sql.statement" took.
+        observe: is told what "sql.read", "sql.write" (until it is durable) and "sql.commit" took; of single statements
+            hears whoever listens (`monitoring.statements`).
         now: the clock, for the name of a backup and the log of slow statements.
     """
 
@@ -66,7 +67,7 @@ class Database:
         group: int = 500,
         linger_s: float = 0.0,
         slow_s: float = 0.1,
-        observe: Observe | None = None,
+        observe: Observe = unobserved,
         now: Callable[[], datetime],
     ) -> None:
         self.path = path
@@ -75,8 +76,8 @@ class Database:
         self._readers = readers
         self._group = group
         self._linger_s = linger_s
-        self._observe = observe or unobserved
-        self._watch = StatementWatch(slow_s=slow_s, observe=observe, now=now)
+        self._observe = observe
+        self._watch = StatementWatch(slow_s=slow_s, now=now)
         self._now = now
         self._open: _Open | None = None
         self._opening = threading.Lock()

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Self
 
-from reasoning_bank.monitoring.observing import Observe
 from reasoning_bank.monitoring.statements import Statement, listeners
 
 logger = logging.getLogger(__name__)
@@ -45,7 +44,6 @@ class StatementWatch:
 
     Args:
         slow_s: statements that take longer are kept and logged; each text once a minute at most.
-        observe: is told of each as "sql.statement"; None for nobody.
         now: the wall clock, for the log of slow statements.
         timer: monotonic clock in seconds.
     """
@@ -54,13 +52,11 @@ class StatementWatch:
         self,
         *,
         slow_s: float = 0.1,
-        observe: Observe | None = None,
         now: Callable[[], datetime],
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.slow = 0
         self._slow_s = slow_s
-        self._observe = observe
         self._now = now
         self._timer = timer
         self._kept: deque[SlowStatement] = deque(maxlen=SLOW_KEPT)
@@ -73,8 +69,6 @@ class StatementWatch:
 
     def done(self, cursor: "TimedCursor") -> None:
         """Take the time of a statement whose cursor is being closed."""
-        if self._observe is not None:
-            self._observe("sql.statement", cursor.seconds, False)
         if told := listeners():
             statement = Statement(cursor.sql, cursor.seconds, cursor.rows)
             for listener in told:

@@ -17,7 +17,9 @@ MODULES = {
             "monitor",
             "privacy",
             "pooling",
+            "replay",
             "retrieval",
+            "storing",
         )
     },
     "llm-faults": "llm_faults",

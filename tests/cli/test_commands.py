@@ -74,7 +74,7 @@ def test_without_waiting_import_says_what_is_still_to_come(run: Run, rows: Path)
 def test_import_waits_for_room_in_the_background_work(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first workspace leaves ten pieces of work, the second has to wait until nearly all are done."""
+    """The first workspace leaves twenty pieces of work, the second has to wait until nearly all are done."""
     path = tmp_path / "two.jsonl"
     rows = [{"id": f"r{number}", "text": f"lesson {number}"} for number in range(40)]
     path.write_text("".join(json.dumps({**row, "workspace": space}) + "\n" for space in "ab" for row in rows), "utf-8")

@@ -41,10 +41,10 @@ def names(observed: Observed) -> set[str]:
     return {name for name, _, _ in observed}
 
 
-def test_reads_writes_commits_and_statements_are_timed_and_failures_told(path: Path) -> None:
+def test_reads_writes_and_commits_are_timed_and_failures_told(path: Path) -> None:
     with opened(path) as (database, observed):
         database.write_now(lambda c: facts.put(c, "a", "x"))
-        assert names(observed) == {"sql.write", "sql.commit", "sql.statement"}
+        assert names(observed) == {"sql.write", "sql.commit"}
         database.read_now(lambda c: facts.get(c, "a"))
         asyncio.run(database.read(lambda c: facts.get(c, "a")))
         assert sum(name == "sql.read" for name, _, _ in observed) == 2
