@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-ROWS = 6000
+ROWS = 2_500
+"""Five batches."""
 
 
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Enough rows for several batches."""
     monkeypatch.setenv("REASONING_BANK_EMBEDDINGS__BACKEND", "hashing")
     path = tmp_path / "rows.jsonl"
     with path.open("w", encoding="utf-8") as file:

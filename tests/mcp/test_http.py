@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from reasoning_bank.settings import HttpSettings, Settings, load_settings
 from reasoning_bank.storage.tokens import Token
 from tests.mcp.standin import StandInBank
 
+TLS = ssl.create_default_context()
+"""Made once: each client that makes its own reads every certificate of the machine first, for plain HTTP too."""
 REPOSITORY = Path(__file__).resolve().parents[2]
 LESSON = MemoryItem(text="parse dates", title="Parse dates strictly", content="Use ISO.")
 META: dict[str, object] = {
@@ -80,7 +83,7 @@ def modern(method: str, **parameters: Any) -> tuple[dict[str, str], dict[str, An
 async def post(url: str, method: str = "tools/list", *, extra: dict[str, str] | None = None, **parameters: Any) -> Any:
     headers, body = modern(method, **parameters)
     # Forty at once on a busy machine: the client's own five seconds would be a test of the machine.
-    async with httpx2.AsyncClient(timeout=60) as client:
+    async with httpx2.AsyncClient(timeout=60, verify=TLS) as client:
         return await client.post(f"{url}/mcp", headers=headers | (extra or {}), json=body)
 
 
@@ -333,13 +336,20 @@ async def test_a_bank_that_cannot_verify_says_so_and_not_that_the_token_is_wrong
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_client_that_leaves_cancels_its_call(bank: StandInBank, http_settings: Settings, mode: str) -> None:
     bank.gate = asyncio.Event()  # pyright: ignore[reportAttributeAccessIssue] -- waits like anyio's
-    async with serving(bank, http_settings) as url:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(2), Client(f"{url}/mcp", mode=mode) as client:
-                await client.call_tool("retrieve_memory", {"task": "x"})
-        async with asyncio.timeout(5):
-            while not bank.cancelled:  # noqa: ASYNC110 -- cancellation has no event
-                await asyncio.sleep(0.01)
+
+    async def ask(url: str) -> None:
+        async with Client(f"{url}/mcp", mode=mode) as client:
+            await client.call_tool("retrieve_memory", {"task": "x"})
+
+    async with serving(bank, http_settings) as url, asyncio.timeout(30):
+        asking = asyncio.create_task(ask(url))
+        while not bank.waiting:  # noqa: ASYNC110 -- neither waiting nor cancellation has an event
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        while not bank.cancelled:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     assert bank.waiting == bank.cancelled == 1
 
 
