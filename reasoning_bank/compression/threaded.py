@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack, cast
@@ -54,11 +55,21 @@ class ThreadedCompressor:
         self._model_wait_s = model_wait_s
         self._vectors = vectors or Cache("texts", _UNITS)
         self._results = results or Cache("results", _RESULTS)
+        self._tokens = Counter[str]()
 
     async def compress(
         self, prompt: str, *, report: Report | None = None, **options: Unpack[CompressionOptions]
     ) -> Compression:
         """See `PromptCompressor.compress`; without a model ready in time the answer is degraded, not late."""
+        result = await self._compressed(prompt, report, options)
+        self._tokens.update(tokens_before=result.tokens_before, tokens_after=result.tokens_after)
+        return result
+
+    def counters(self) -> dict[str, float]:
+        """`tokens_before` and `tokens_after` of all prompts since it was made."""
+        return dict(self._tokens)
+
+    async def _compressed(self, prompt: str, report: Report | None, options: CompressionOptions) -> Compression:
         key = _key(prompt, self._model(), options) if len(prompt) <= _LARGEST_KEPT else None
         if key is not None and (known := await self._results.get(key)) is not None:
             if report is not None:

@@ -43,6 +43,7 @@ def attach(rooms: "Rooms", monitor: PerformanceMonitor) -> None:
         monitor.gauge(f"cache.{name}", read)
     monitor.add_source("queue", lambda: _of_queue(rooms))
     monitor.add_source("embedding", lambda: _of_batches(rooms))
+    monitor.add_source("compression", rooms.compressor.counters)
     monitor.gauge("embedding.waiting", lambda: rooms.model.generator.statistics().waiting)
     if rooms.language is not None:
         _attach_language(rooms.language, monitor)
