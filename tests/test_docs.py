@@ -126,13 +126,13 @@ def test_extras_named_in_the_readme_exist() -> None:
 
 
 def test_python_of_the_readme_runs(without_model: dict[str, str]) -> None:
-    (code,) = blocks("python")
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True, encoding="utf-8", env=without_model, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "Derive a key from the content" in done.stdout
+    for code, shown in zip(blocks("python"), ("Derive a key from the content", "{'one': 3, 'two': 3}"), strict=True):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True, encoding="utf-8", env=without_model, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert shown in done.stdout
 
 
 def test_toml_of_the_readme_is_accepted(tmp_path: Path) -> None:
