@@ -147,32 +147,35 @@ class RedisServer:
     async def _reach(self) -> None:
         """Try until the server answers."""
         pause, longest = _PROBE_S
+        told = False
         if self._redis is None:
             self._redis = await anyio.to_thread.run_sync(self._client)
-        while True:
-            try:
-                async with asyncio.timeout(WAIT_S):
-                    await cast("Any", self._redis).ping()
-            except self._errors as error:
-                logger.debug("redis at %s does not answer: %s", self.place, error)
-            else:
-                self._up = True
-                return
-            finally:
-                self._attempted.set()
+        while not await self._answers(tell=not told):
+            self._attempted.set()
+            told = True
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
+        self._up = True
+        self._attempted.set()
+        if told:
+            logger.info("redis at %s answers", self.place)
+
+    async def _answers(self, *, tell: bool) -> bool:
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await cast("Any", self._redis).ping()
+        except self._errors as error:
+            if tell:
+                logger.warning("redis at %s does not answer, its caches are left out: %s", self.place, _name(error))
+            return False
+        return True
 
     def _away(self, error: Exception) -> None:
-        if self._up:
-            logger.warning("redis at %s does not answer, its caches are left out: %s", self.place, type(error).__name__)
+        """Leave it alone until it answered again, which it does at once where only this process was slow."""
+        logger.debug("redis at %s did not answer: %s", self.place, _name(error))
         self._up = False
         if self._reaching is None or self._reaching.done():
-            self._reaching = asyncio.create_task(self._reach_again())
-
-    async def _reach_again(self) -> None:
-        await self._reach()
-        logger.info("redis at %s answers again", self.place)
+            self._reaching = asyncio.create_task(self._reach())
 
     def _client(self) -> "Redis":
         library: Any = importlib.import_module("redis.asyncio")
@@ -235,3 +238,8 @@ class RedisServer:
             name, _, slot = message["data"].decode().rpartition(" ")
             if name in self._watched:
                 self._watched[name].changed(int(slot))
+
+
+def _name(error: Exception) -> str:
+    # Not its text, which may repeat what the address says.
+    return type(error).__name__
