@@ -36,6 +36,7 @@ CROSSINGS = {
     "mcp/connection.py",
     "mcp/opening.py",
     "monitoring/sampling.py",
+    "opening/caching.py",
     "opening/language.py",
     "opening/rooms.py",
     "storage/database.py",

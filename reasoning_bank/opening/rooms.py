@@ -21,7 +21,7 @@ from reasoning_bank.learning.work import EMBED
 from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.monitoring.observing import Observe
 from reasoning_bank.monitoring.sampling import Sampler
-from reasoning_bank.opening.caching import Caches, open_caches
+from reasoning_bank.opening.caching import Caches, balancer, open_caches
 from reasoning_bank.opening.clockwork import Clockwork
 from reasoning_bank.opening.embedding import configured_model, embedding_handler, model_switch
 from reasoning_bank.opening.indexing import vector_index
@@ -90,6 +90,8 @@ class Rooms:
         }
         if self.settings.cache.prefetch and self.caches.tools.config.enabled:
             works["prefetch"] = self.prefetcher.run
+        if self.settings.cache.auto_size:
+            works["cache sizes"] = balancer(self.caches, self.settings).run
         if self.indexer is not None:
             works["vector index"] = self.indexer.run
         return tuple(Guarded(name, work) for name, work in works.items())
@@ -128,10 +130,6 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
     language = await stack.enter_async_context(
         language_model(settings, database, cases, clock, answers=caches.llm, clean=clean, monitor=monitor)
     )
-
-    def wake() -> None:  # the worker is made last: of the handlers that queue more work for it
-        worker.wake()
-
     learns = learning(
         settings,
         database,
@@ -140,7 +138,7 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         known_cases=cases,
         model=language.model if language else None,
         compressor=compressor,
-        wake=wake,
+        wake=lambda: worker.wake(),  # made last: of the handlers that queue more work for it
     )
     handlers = {EMBED: embedding_handler(models, indexer), **learns.handlers}
     worker = _worker(settings, database, handlers, clock, owner=owner, observe=monitor.observe)
