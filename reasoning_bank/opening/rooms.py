@@ -138,7 +138,7 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         known_cases=cases,
         model=language.model if language else None,
         compressor=compressor,
-        wake=lambda: worker.wake(),  # made last: of the handlers that queue more work for it
+        wake=lambda: worker.wake(),  # noqa: PLW0108 -- made last: of the handlers that queue more work for it
     )
     handlers = {EMBED: embedding_handler(models, indexer), **learns.handlers}
     worker = _worker(settings, database, handlers, clock, owner=owner, observe=monitor.observe)
