@@ -88,7 +88,7 @@ class RedisServer:
     def place(self) -> str:
         """Where it is, without user and password."""
         parts = urlsplit(self._url)
-        return f"{parts.hostname or parts.path}:{parts.port or 6379}"
+        return f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
 
     async def ready(self, timeout_s: float) -> bool:
         """Whether the server answers, or does within so many seconds."""

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import anyio
 import pytest
+import trustme
 
 from reasoning_bank.cache.hybrid import HybridStore
 from reasoning_bank.cache.memory import MemoryCache
@@ -135,6 +137,28 @@ async def test_a_password_is_used_and_never_told(tmp_path: Path, caplog: pytest.
         assert await store.get("w", "k") is None
     assert f"127.0.0.1:{server.port} does not answer" in caplog.text
     assert "hunter" not in caplog.text
+
+
+async def test_tls_with_a_certificate_nobody_vouches_for_is_a_miss_and_with_its_authority_it_serves(
+    tmp_path: Path, reach: Open
+) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    with own_redis(tmp_path) as server:
+        for name, value in (("cert-file", "cert.pem"), ("key-file", "key.pem"), ("ca-cert-file", "ca.pem")):
+            if server.ask("CONFIG", "SET", f"tls-{name}", str(tmp_path / value)) != b"+OK":
+                pytest.skip("this Redis was built without TLS")
+        server.ask("CONFIG", "SET", "tls-auth-clients", "no")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        assert server.ask("CONFIG", "SET", "tls-port", str(port)) == b"+OK"
+        async with RedisServer(f"rediss://127.0.0.1:{port}/0") as stranger:
+            assert await RedisStore(stranger, "x", max_entries=1, max_bytes=100).get("w", "k") is None
+        await put(await reach(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}"), "k")
 
 
 def test_what_is_no_address_of_a_redis_is_refused_without_repeating_it() -> None:
