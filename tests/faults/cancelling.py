@@ -27,7 +27,7 @@ from tests.soak.soaking import Server, serving
 FOLLOWERS = 3
 AT_ONCE = 50
 """Questions of one round over HTTP."""
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 NOTICING_S = 0.2
 """For the server to notice who has left; whether it has changes no answer."""
 Work = Callable[[], Awaitable[int]]
@@ -168,10 +168,10 @@ async def _round(
 ) -> None:
     model.gate.clear()
     leading, *following = clients
-    async with asyncio.timeout(PATIENCE_S), server.connected(1) as (watching,):
+    async with asyncio.timeout(PATIENCE_S), server.connected(1) as (watching,), asyncio.TaskGroup() as group:
         joined = await _shared(watching) + FOLLOWERS * len(questions)
-        leaders = [asyncio.ensure_future(_found(leading, question)) for question in questions]
-        followers = [asyncio.ensure_future(_found(client, question)) for client in following for question in questions]
+        leaders = [group.create_task(_found(leading, question)) for question in questions]
+        followers = [group.create_task(_found(client, question)) for client in following for question in questions]
         while await _shared(watching) < joined:  # noqa: ASYNC110 -- another process has no event for it
             await asyncio.sleep(0.05)
         for leader in leaders:

@@ -28,7 +28,7 @@ ENVIRONMENT = {
         for name in ("MEMORIES", "RETRIEVAL", "INTENTS", "QUERIES", "TEXTS", "CONTEXTS", "TOOLS", "CALCULATIONS")
     },
 }
-QUIET_S = 60.0
+QUIET_S = 600.0
 """Longest wait for the background work of a wave."""
 SOME_PROBLEMS = 20
 
