@@ -165,11 +165,15 @@ async def open_rooms(settings: Settings, clock: Clockwork, stack: AsyncExitStack
         caches=caches,
         sampler=process_sampler(settings, database, monitor, clock),
     )
+    await _begin(rooms, monitor, stack)
+    return rooms
+
+
+async def _begin(rooms: Rooms, monitor: PerformanceMonitor, stack: AsyncExitStack) -> None:
     attach(rooms, monitor)
     stack.callback(monitor.detach)
     for task in rooms.tasks:
         await stack.enter_async_context(task)
-    return rooms
 
 
 def _database(settings: Settings, clock: Clockwork, observe: Observe) -> Database:
