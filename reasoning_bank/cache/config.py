@@ -41,11 +41,13 @@ class CacheConfig:
         eviction_policy: which entry a full cache gives up first.
         max_bytes: bytes of all entries together at most; None bounds entries alone.
         enabled: False keeps nothing: every request is a miss.
+        adaptive_ttl: so many times its time an entry may live in memory that is read in the second half of it; 1 is no
+            longer.
         location: the path of the file, or the URL of the Redis (redis://host:port/0); memory has none, and with either
             `hybrid` keeps a copy in memory in front of it.
 
     Raises:
-        ValueError: a bound is negative, or the time to live is not positive.
+        ValueError: a bound is negative, or a time to live is not positive.
     """
 
     backend: CacheBackend = CacheBackend.MEMORY
@@ -54,11 +56,15 @@ class CacheConfig:
     eviction_policy: EvictionPolicy = EvictionPolicy.LRU
     max_bytes: int | None = None
     enabled: bool = True
+    adaptive_ttl: float = 1.0
     location: str | None = field(default=None, repr=False)  # a URL may hold a password
 
     def __post_init__(self) -> None:
         """Refuse bounds that mean nothing."""
         if self.max_size < 0 or (self.max_bytes is not None and self.max_bytes < 0):
             raise ValueError(f"bounds must be >= 0, got max_size={self.max_size!r} and max_bytes={self.max_bytes!r}")
-        if self.default_ttl <= 0:
-            raise ValueError(f"default_ttl must be > 0 seconds, got {self.default_ttl!r}")
+        if self.default_ttl <= 0 or self.adaptive_ttl < 1:
+            raise ValueError(
+                f"default_ttl must be > 0 seconds and adaptive_ttl >= 1, got {self.default_ttl!r} and "
+                f"{self.adaptive_ttl!r}"
+            )

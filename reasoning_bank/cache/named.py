@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Hashable
+from dataclasses import replace
 from typing import Any, Final, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -206,5 +207,5 @@ def in_memory(config: CacheConfig, lifetime: Lifetime = AS_GIVEN) -> MemoryCache
         config.default_ttl,
         policy=config.eviction_policy,
         max_bytes=config.max_bytes,
-        lifetime=lifetime,
+        lifetime=replace(lifetime, longest=config.adaptive_ttl),
     )

@@ -1,14 +1,19 @@
 """`cache`: what is kept to save work, and dropping it."""
 
+import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 
 from reasoning_bank.cli.options import LoadSettings, json_option, settings_options
 
 if TYPE_CHECKING:
+    from reasoning_bank.cache.named import Cache
     from reasoning_bank.cli.opened import OpenBank
+
+_TRIES: Final = 4
+_PAUSE_S: Final = 1.1
 
 
 @click.group("cache")
@@ -79,14 +84,20 @@ def clear(name: str | None, *, workspace: str | None, as_json: bool, load: LoadS
 
 def _cleared(bank: "OpenBank", name: str | None, workspace: str | None) -> dict[str, int | None]:
     """Entries dropped, by the names of the caches that outlive a process; None where a store did not answer."""
-    dropped: dict[str, int | None] = {}
-    for each, cache in bank.bank.rooms.caches.chosen(name).items():
-        if cache.memory is None:
-            before = cast("Mapping[str, Any]", bank.call(cache.statistics))
-            bank.call(cache.clear, workspace)
-            after = cast("Mapping[str, Any]", bank.call(cache.statistics))
-            dropped[each] = None if after["failures"] else before["cache_size"] - after["cache_size"]
-    return dropped
+    chosen = bank.bank.rooms.caches.chosen(name)
+    return {each: _dropped(bank, cache, workspace) for each, cache in chosen.items() if cache.memory is None}
+
+
+def _dropped(bank: "OpenBank", cache: "Cache[Any]", workspace: str | None) -> int | None:
+    # A store gives up after a fraction of a second, since a server must not wait for it; a person would rather.
+    for _ in range(_TRIES):
+        before = cast("Mapping[str, Any]", bank.call(cache.statistics))
+        bank.call(cache.clear, workspace)
+        after = cast("Mapping[str, Any]", bank.call(cache.statistics))
+        if after["failures"] == before["failures"]:
+            return before["cache_size"] - after["cache_size"]
+        time.sleep(_PAUSE_S)
+    return None
 
 
 def _said(count: int | None) -> str:

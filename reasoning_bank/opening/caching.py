@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio.to_thread
 
+from reasoning_bank.cache.balancing import Balancer
 from reasoning_bank.cache.codec import Codec, array_codec, json_codec
 from reasoning_bank.cache.config import CacheBackend, CacheConfig, EvictionPolicy
 from reasoning_bank.cache.lifetime import Lifetime
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 DIRECTORY_NAME: Final = "caches"
 ANSWERS_NAME: Final = "answers.sqlite3"
 """Of language models; where it has always been, since it is worth money."""
+_LONGEST: Final = 4.0
+"""Times its time to live that an entry may stay which goes on being read, where caches adapt."""
 _MB: Final = 2**20
 _TYPES: Final[Mapping[str, Any]] = {
     "retrieval": Retrieval,
@@ -115,6 +118,12 @@ class Caches:
         return _in_process(self.calculations)
 
 
+def balancer(caches: Caches, settings: Settings) -> Balancer:
+    """What resizes the caches in memory within the memory of all together."""
+    in_memory = {name: cache.memory for name, cache in caches.named().items() if cache.memory is not None}
+    return Balancer(in_memory, budget_bytes=int(settings.cache.memory_mb * _MB))
+
+
 async def open_caches(settings: Settings, clock: Clockwork, identity: bytes, stack: AsyncExitStack) -> Caches:
     """The caches of a bank; leaving `stack` lets go of files and connections.
 
@@ -160,6 +169,7 @@ def configurations(settings: Settings) -> dict[str, CacheConfig]:
             eviction_policy=EvictionPolicy(each.policy),
             max_bytes=int(each.max_mb * _MB * (1.0 if each.backend == "file" else share)),
             enabled=chosen.enabled and each.enabled and each.size > 0,
+            adaptive_ttl=_LONGEST if chosen.auto_size else 1.0,
             location=_location(settings, name, each.backend),
         )
         for name, each in named.items()

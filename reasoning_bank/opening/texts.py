@@ -1,6 +1,7 @@
 """What counts tokens and shortens prompts, from the settings."""
 
 import hashlib
+import time
 from collections.abc import Callable
 
 from reasoning_bank.assets import Assets
@@ -64,8 +65,9 @@ def counting(tokens: TokenCounter, known: MemoryCache[int]) -> Callable[[str], i
         key = ("", hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
         found = known.get(key)
         if found is None:
+            started = time.perf_counter()
             found = tokens.count(text)
-            known.put(key, found)
+            known.put(key, found, cost_s=time.perf_counter() - started)
         return found
 
     return count

@@ -1,5 +1,6 @@
 """What answers are given again from memory, and which are too large to be kept."""
 
+import time
 from collections.abc import Callable, Sequence
 
 from reasoning_bank.cache.memory import MemoryCache
@@ -30,9 +31,10 @@ def kept_block(
     key = (workspace, block_key(found, budget=budget, detail=detail, query=query), count_tokens(PREAMBLE))
     block = cache.get(key)
     if block is None:
+        started = time.perf_counter()
         block = context_block(found, budget=budget, detail=detail, query=query, count_tokens=count_tokens)
         if len(block) <= LONGEST_KEPT:
-            cache.put(key, block)
+            cache.put(key, block, cost_s=time.perf_counter() - started)
     return block
 
 

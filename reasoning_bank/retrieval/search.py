@@ -3,6 +3,7 @@
 The steps are apart because a model takes longer to tell the meaning than all the rest, and works meanwhile.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -213,11 +214,11 @@ class Searcher:
 
     def _intent(self, asked: Asked, moment: datetime) -> Intent:
         key = (asked.workspace, asked.query.task)
-        intent = self._caches.intents.get(key)
-        if intent is None:
+        if (intent := self._caches.intents.get(key)) is None:
+            started = time.perf_counter()
             intent = read_intent(asked.query.task, now=moment, zone=self._options.zone)
             if not intent.times:  # "yesterday" is another day tomorrow
-                self._caches.intents.put(key, intent)
+                self._caches.intents.put(key, intent, cost_s=time.perf_counter() - started)
         return intent
 
     def _plan(self, asked: Asked, picture: Picture, scope: Scope, intent: Intent, terms: QueryTerms) -> Plan:
@@ -301,9 +302,8 @@ class Searcher:
     def _candidates(self, connection: Connection, judged: _Judged, rows: IntArray, *, after: int) -> list[Candidate]:
         """What is known of the best rows, without the first so many of them; best first."""
         ground = judged.ground
-        ids = ground.picture.corpus.names.ids
         places: list[int] = rows[after:].tolist()
-        wanted = [ids[row] for row in places]
+        wanted = [ground.picture.corpus.names.ids[row] for row in places]
         found = self._workspaces.read(connection, ground.asked.workspace, wanted, picture=ground.picture)
         relevance = relevance_of(judged.evidence, judged.like, rows)[after:]  # it stands on the very best
         return [

@@ -5,6 +5,7 @@ log read, and only what changed is read again.
 """
 
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -131,12 +132,14 @@ class Workspaces:
         """Memories by id, from the cache where they did not change since; ids that are gone are absent."""
         found = {each: memory for each in ids if (memory := self._memories.get((workspace, each))) is not None}
         if missing := [each for each in ids if each not in found]:
+            started = time.perf_counter()
             fresh = memories.by_ids(connection, workspace, missing)
-            self._keep(workspace, fresh.values(), picture)
+            cost_s = (time.perf_counter() - started) / len(missing)
+            self._keep(workspace, fresh.values(), picture, cost_s)
             found |= fresh
         return found
 
-    def _keep(self, workspace: str, fresh: Iterable[Memory], picture: Picture) -> None:
+    def _keep(self, workspace: str, fresh: Iterable[Memory], picture: Picture, cost_s: float) -> None:
         with self._choosing:
             kept = self._used(workspace)
         # While another thread makes a newer picture it drops what changed from the cache: what was read before must
@@ -146,7 +149,7 @@ class Workspaces:
         try:
             if kept.picture is picture:
                 for memory in fresh:
-                    self._memories.put((workspace, memory.id), memory)
+                    self._memories.put((workspace, memory.id), memory, cost_s=cost_s)
         finally:
             kept.lock.release()
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.cli import cli
 from reasoning_bank.errors import InputError, NotFoundError
-from reasoning_bank.opening.caching import configurations
+from reasoning_bank.opening.caching import balancer, configurations
 from reasoning_bank.records import Counters, MemoryItem, NewTrace, Query, Retrieval, RetrievedMemory
 from reasoning_bank.settings import load_settings
 from reasoning_bank.storage import lineage
@@ -154,6 +154,15 @@ async def test_every_cache_is_named_shown_counted_and_emptied(opened: Open) -> N
         assert caches.gauges()["retrieval.entries"]() == 0
         with pytest.raises(InputError, match="no cache 'none': there are memories"):
             await caches.clear("none")
+
+
+async def test_caches_that_adapt_are_resized_in_an_open_bank(opened: Open) -> None:
+    async with opened({"auto_size": True, "memory_mb": 50}) as bank:
+        assert "cache sizes" in {task.name for task in bank.rooms.tasks}
+        memories = bank.rooms.caches.memories
+        assert memories.config.adaptive_ttl > 1
+        watched = balancer(bank.rooms.caches, bank.rooms.settings)._watched
+        assert set(watched) == set(bank.settings.cache.named()) - {"llm"}
 
 
 def test_the_memory_of_all_caches_together_is_bounded() -> None:

@@ -325,7 +325,7 @@ def test_a_name_means_one_cache() -> None:
 
 
 def test_a_configuration_that_cannot_be_meant_is_refused() -> None:
-    for wrong in ({"max_size": -1}, {"max_bytes": -1}, {"default_ttl": 0.0}):
+    for wrong in ({"max_size": -1}, {"max_bytes": -1}, {"default_ttl": 0.0}, {"adaptive_ttl": 0.5}):
         with pytest.raises(ValueError, match=r"bounds|default_ttl"):
             CacheConfig(**wrong)  # pyright: ignore[reportArgumentType]
 
