@@ -25,7 +25,7 @@ from tests.llm.endpoint import serving as serving_models
 from tests.soak.soaking import Server, serving
 
 FOLLOWERS = 3
-AT_ONCE = 50
+AT_ONCE = 25
 """Questions of one round over HTTP."""
 PATIENCE_S = 300.0
 NOTICING_S = 0.2
