@@ -18,6 +18,7 @@ import numpy as np
 from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.cache.hybrid import HybridStore
 from reasoning_bank.cache.redis import RedisStore
+from reasoning_bank.cache.redis_server import RedisServer
 from reasoning_bank.cache.stored import StoredCache
 from reasoning_bank.records import MemoryItem, NewTrace, Query
 from reasoning_bank.settings import Settings, load_settings
@@ -29,6 +30,7 @@ CLIENTS: Final = 16
 _STORED: Final = 60
 _PROBE_S: Final = 0.01
 _PATIENCE_S: Final = 60.0
+_TRIES: Final = 50
 
 
 HAPPENING: Final[Mapping[str, Callable[[OwnRedis], object]]] = {
@@ -50,8 +52,10 @@ class Part:
     Attributes:
         call_ms: p50, p99 and maximum of a call of a client.
         look_ms: of a look into a cache, by the probe.
-        back_s: seconds until the server was used again; None where it was away at the end.
-        hits: looks that Redis answered once it was back.
+        lag_ms: by which the event loop itself was late then: no wait in it can be shorter.
+        back_s: seconds until the server answered again; None where it was away at the end.
+        hits: what Redis answered during the part.
+        used: whether it was used again after what happened.
     """
 
     happened: str
@@ -59,8 +63,10 @@ class Part:
     errors: int
     call_ms: tuple[float, ...]
     look_ms: tuple[float, ...]
+    lag_ms: tuple[float, ...]
     back_s: float | None
     hits: int
+    used: bool
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ class SharedCacheReport:
     def clean(self) -> bool:
         """Whether no client saw an error, and Redis was used again whenever it was there."""
         parts = [part for parts in self.places.values() for part in parts]
-        used = all(part.hits > 0 for part in parts if part.happened not in AWAY)
+        used = all(part.used for part in parts if part.happened not in AWAY)
         return used and not any(part.errors for part in parts)
 
 
@@ -163,40 +169,44 @@ async def _troubled(
         for number in range(_STORED):
             await load.store(number)
         await bank.wait_until_searchable(timeout_s=_PATIENCE_S)
-        store = _store_of(bank)
-        assert await store._server.ready(_PATIENCE_S)
-        return tuple([await _part(load, redis, store, what, calls) for what in HAPPENING])
+        stores = _stores(bank)
+        assert await stores[0]._server.ready(_PATIENCE_S)
+        return tuple([await _part(load, redis, stores, what, calls) for what in HAPPENING])
 
 
-async def _part(load: _Load, redis: OwnRedis, store: RedisStore, what: str, calls: int) -> Part:
-    errors = len(load.faults)
+async def _part(load: _Load, redis: OwnRedis, stores: Sequence[RedisStore], what: str, calls: int) -> Part:
+    errors, hits = len(load.faults), _hits(stores)
     looks: list[float] = []
-    probe = asyncio.create_task(_probe(load.bank, looks))
+    lags: list[float] = []
+    probes = [asyncio.create_task(_probe(load.bank, looks)), asyncio.create_task(_watch_loop(lags))]
     took = await _calls(load, calls // 3)
-    happening = asyncio.create_task(_happen(what, redis, store))
+    happening = asyncio.create_task(_happen(what, redis, stores[0]._server))
     took += await _calls(load, calls - calls // 3)
     back = await happening
-    hits = 0 if what in AWAY else await _hits(load, store)
-    probe.cancel()
-    await asyncio.gather(probe, return_exceptions=True)
+    used = what not in AWAY and await _used(load, stores)
+    for probe in probes:
+        probe.cancel()
+    await asyncio.gather(*probes, return_exceptions=True)
     return Part(
         what,
         calls,
         len(load.faults) - errors,
         _quantiles(took),
         _quantiles(looks),
+        _quantiles(lags),
         None if back is None else round(back, 2),
-        hits,
+        _hits(stores) - hits,
+        used,
     )
 
 
-async def _happen(what: str, redis: OwnRedis, store: RedisStore) -> float | None:
+async def _happen(what: str, redis: OwnRedis, server: RedisServer) -> float | None:
     """Let it happen; the seconds after which the server is used again, or None where it stays away."""
     await asyncio.to_thread(HAPPENING[what], redis)
     started = time.perf_counter()
     if what in AWAY:
         return None
-    assert await store._server.ready(_PATIENCE_S)
+    assert await server.ready(_PATIENCE_S)
     return time.perf_counter() - started
 
 
@@ -222,20 +232,33 @@ async def _probe(bank: ReasoningBank, looks: list[float]) -> None:
         await asyncio.sleep(_PROBE_S)
 
 
-async def _hits(load: _Load, store: RedisStore) -> int:
-    """What Redis answers after what happened: something, once something was put there again."""
-    before = (await store.statistics())["hits"]
-    async with asyncio.timeout(_PATIENCE_S):
-        while (found := (await store.statistics())["hits"] - before) <= 0:
-            await _calls(load, 20)
-    return found
+async def _watch_loop(lags: list[float]) -> None:
+    while True:
+        started = time.perf_counter()
+        await asyncio.sleep(_PROBE_S)
+        lags.append(1000 * (time.perf_counter() - started - _PROBE_S))
 
 
-def _store_of(bank: ReasoningBank) -> RedisStore:
-    kept = cast("StoredCache[Any]", bank.rooms.caches.tools._kept)
-    store = kept.store._store if isinstance(kept.store, HybridStore) else kept.store
-    assert isinstance(store, RedisStore)
-    return store
+async def _used(load: _Load, stores: Sequence[RedisStore]) -> bool:
+    """Whether Redis answers something, once something was put there again."""
+    before = _hits(stores)
+    for _ in range(_TRIES):
+        await _calls(load, CLIENTS)
+        if _hits(stores) > before:
+            return True
+    return False
+
+
+def _stores(bank: ReasoningBank) -> list[RedisStore]:
+    """What the bank's caches have in Redis."""
+    kept = [cast("StoredCache[Any]", getattr(bank.rooms.caches, name)._kept).store for name in SHARED]
+    stores = [store._store if isinstance(store, HybridStore) else store for store in kept]
+    assert all(isinstance(store, RedisStore) for store in stores)
+    return cast("list[RedisStore]", stores)
+
+
+def _hits(stores: Sequence[RedisStore]) -> int:
+    return sum(store._hits for store in stores)
 
 
 def _quantiles(values: list[float]) -> tuple[float, ...]:
