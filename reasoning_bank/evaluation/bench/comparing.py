@@ -45,8 +45,8 @@ class Change:
     Attributes:
         then: the earlier figures, None where there are none.
         now: the later figures, None where there are none.
-        verdict: "worse" only where more than the tolerance is lost and the earlier ratio is above the whole interval of
-            the later one: what a busy machine does to one run is not held against the code.
+        verdict: "worse" only where more than the tolerance is lost and both intervals lie apart: what a busy machine
+            does to one run is not held against the code. "better" is the same the other way round.
         reason: why there are no later figures, or "".
     """
 
@@ -96,6 +96,6 @@ def _change(name: str, earlier: Row | None, later: Row | None) -> Change:
 
 
 def _verdict(then: Measured, now: Measured) -> Literal["kept", "better", "worse"]:
-    if now.ratio < (1 - TOLERANCE) * then.ratio and now.high < then.ratio:
+    if now.ratio < (1 - TOLERANCE) * then.ratio and now.high < then.low:
         return "worse"
-    return "better" if now.ratio > (1 + TOLERANCE) * then.ratio and now.low > then.ratio else "kept"
+    return "better" if now.ratio > (1 + TOLERANCE) * then.ratio and now.low > then.high else "kept"

@@ -12,7 +12,7 @@ from reasoning_bank.evaluation.bench.lessons import lesson
 from reasoning_bank.evaluation.bench.rows import Measured, cpu_milliseconds, paired
 from reasoning_bank.evaluation.bench.workbench import Workbench
 
-TEXTS: Final = {8: 32, 30: 16, 170: 4}
+TEXTS: Final = {8: 32, 30: 16, 170: 2}
 """Tokens per text -> texts of one round."""
 BATCH_SIZE: Final = 32
 

@@ -115,7 +115,7 @@ class Scale:
 
 
 SCALES: Final = {
-    "quick": Scale(rounds=11, few=3, largest=1_000),
+    "quick": Scale(rounds=9, few=2, largest=1_000),
     "default": Scale(rounds=25, few=7, largest=10_000),
     "full": Scale(rounds=51, few=15, largest=100_000),
 }
