@@ -12,7 +12,7 @@ import pytest
 from reasoning_bank.cache.store import SharedStore
 from tests.cache.other_process import opened
 
-ROUNDS = 60
+ROUNDS = 40
 
 
 class Other:
