@@ -33,14 +33,17 @@ Open = Callable[..., AbstractAsyncContextManager[Any]]
 @pytest.fixture
 def opened(tmp_path: Path) -> Open:
     @asynccontextmanager
-    async def open_bank(cache: dict[str, Any] | None = None, **others: Any) -> AsyncGenerator[ReasoningBank]:
+    async def open_bank(
+        cache: dict[str, Any] | None = None, retrieval: dict[str, Any] | None = None
+    ) -> AsyncGenerator[ReasoningBank]:
         settings = await asyncio.to_thread(
             load_settings,
             data_dir=tmp_path / "bank",
-            embeddings={"backend": "hashing"},
+            embeddings={"backend": "hashing", "query_wait_ms": 60_000},  # nothing is late on a busy machine
+            retrieval={"deadline_ms": 60_000, **(retrieval or {})},
+            compression={"tokenizer": "estimated"},
             vectors={"chroma_mode": "off"},
             cache=cache or {},
-            **others,
         )
         async with ReasoningBank(settings) as bank:
             yield bank
