@@ -147,8 +147,9 @@ class PerformanceMonitor:
             for source in self._sources:
                 found = dict(source.read())
                 for key, value in found.items():
-                    last = source.last.get(key, 0)
-                    if added := value - last if value >= last else value:
+                    last = source.last.get(key)
+                    added = value if last is None or value < last else value - last
+                    if added or last is None:  # what is still nought is known, too
                         self.count(f"{source.prefix}.{key}" if source.prefix else key, added)
                 source.last = found
 

@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 def statistics(snapshot: Snapshot) -> Json:
-    """Uptime in seconds, every counter, and a summary per operation, since the start."""
+    """Uptime in seconds, every counter above nought, and a summary per operation, since the start."""
     return {
         "uptime_s": round(snapshot.uptime_s, 3),
-        "counters": {name: _plain(windows["start"]) for name, windows in snapshot.counters.items()},
+        "counters": {name: _plain(total) for name, windows in snapshot.counters.items() if (total := windows["start"])},
         "operations": {name: _milliseconds(windows["start"]) for name, windows in snapshot.operations.items()},
     }
 
