@@ -8,6 +8,7 @@ MODULES = {
         name: name
         for name in (
             "batch_embedding",
+            "batches",
             "cold_start",
             "compression",
             "excerpts",
