@@ -7,11 +7,13 @@ from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
+import anyio
 import anyio.from_thread
 import anyio.to_thread
 import numpy as np
 
 from reasoning_bank.cache.config import CacheConfig
+from reasoning_bank.cache.flight import SingleFlight
 from reasoning_bank.cache.named import Cache
 from reasoning_bank.compression.compressor import PromptCompressor
 from reasoning_bank.compression.results import Compression, CompressionOptions
@@ -26,6 +28,8 @@ Report = Callable[[float], Coroutine[Any, Any, object]]
 
 _UNITS: Final = CacheConfig(max_size=4_096)
 _RESULTS: Final = CacheConfig(max_size=0)
+_REPORT_S: Final = 1.0
+"""Longest wait for one who listens and does not take it: others wait for the same result."""
 _LARGEST_KEPT: Final = 65_536
 """Characters of a prompt whose result is kept: it is hardly ever the same again when it is longer."""
 
@@ -56,6 +60,8 @@ class ThreadedCompressor:
         self._vectors = vectors or Cache("texts", _UNITS)
         self._results = results or Cache("results", _RESULTS)
         self._tokens = Counter[str]()
+        self._flight = SingleFlight[Compression]()
+        self._listening: dict[Hashable, list[Report]] = {}
 
     async def compress(
         self, prompt: str, *, report: Report | None = None, **options: Unpack[CompressionOptions]
@@ -71,22 +77,51 @@ class ThreadedCompressor:
 
     async def _compressed(self, prompt: str, report: Report | None, options: CompressionOptions) -> Compression:
         key = _key(prompt, self._model(), options) if len(prompt) <= _LARGEST_KEPT else None
-        if key is not None and (known := await self._results.get(key)) is not None:
+        if key is None:
+            return await self._worked(prompt, options, [report] if report else [])
+        if (known := await self._results.get(key)) is not None:
             if report is not None:
                 await report(1.0)
             return known
+        return await self._shared(key, prompt, report, options)
+
+    async def _shared(
+        self, key: Hashable, prompt: str, report: Report | None, options: CompressionOptions
+    ) -> Compression:
+        """One run for all that ask the same at the same time; each is told how far it is, as long as it waits."""
+        listening = self._listening.setdefault(key, [])
+        if report is not None:
+            listening.append(report)
+        try:
+            return await self._flight.do(("", key), partial(self._kept, key, prompt, options, listening))
+        finally:
+            if report is not None:
+                listening.remove(report)
+            if not listening:
+                self._listening.pop(key, None)
+
+    async def _kept(
+        self, key: Hashable, prompt: str, options: CompressionOptions, listening: Sequence[Report]
+    ) -> Compression:
+        started = time.perf_counter()
+        result = await self._worked(prompt, options, listening)
+        if not result.degraded:
+            await self._results.set(key, result, cost_s=time.perf_counter() - started)
+        return result
+
+    async def _worked(self, prompt: str, options: CompressionOptions, listening: Sequence[Report]) -> Compression:
+        async def tell(done: float) -> None:
+            for report in tuple(listening):
+                with anyio.move_on_after(_REPORT_S):
+                    await report(done)
 
         def progress(done: float) -> None:
             anyio.from_thread.check_cancelled()
-            if report is not None:
-                anyio.from_thread.run(report, done)
+            if listening:
+                anyio.from_thread.run(tell, done)
 
-        started = time.perf_counter()
         work = partial(self._compressor.compress, prompt, encode=self._encode, progress=progress, **options)
-        result = await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
-        if key is not None and not result.degraded:
-            await self._results.set(key, result, cost_s=time.perf_counter() - started)
-        return result
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
 
     def _encode(self, texts: Sequence[str], kind: Kind) -> Vectors:
         return anyio.from_thread.run(self._embedded, texts, kind)

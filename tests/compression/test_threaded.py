@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
 from reasoning_bank.compression.compressor import PromptCompressor
+from reasoning_bank.compression.results import Compression
 from reasoning_bank.compression.threaded import ThreadedCompressor
 from reasoning_bank.embeddings.embedder import Embedder
 from reasoning_bank.embeddings.switch import RunningModel
@@ -70,3 +72,25 @@ async def test_work_that_nobody_waits_for_ends_at_its_next_step(model: RunningMo
         with pytest.raises(asyncio.CancelledError):
             await task
     assert len(seen) == 1
+
+
+async def test_the_same_asked_by_several_at_once_is_done_once_whoever_leaves(model: RunningModel) -> None:
+    compressor = threaded(model)
+    begun = asyncio.Event()
+    told: dict[str, list[float]] = {"leader": [], "follower": []}
+
+    async def report(who: str, done: float) -> None:
+        told[who].append(done)
+        begun.set()
+
+    def asked(who: str) -> asyncio.Task[Compression]:
+        return asyncio.create_task(compressor.compress(PROMPT, ratio=0.3, report=partial(report, who)))
+
+    leader, follower, other = asked("leader"), asked("follower"), asked("follower")
+    async with asyncio.timeout(30):
+        await begun.wait()
+        leader.cancel()
+        results = await asyncio.gather(follower, other)
+    assert results[0] is results[1]
+    assert leader.cancelled()
+    assert told["follower"][-2:] == [1.0, 1.0]
