@@ -153,8 +153,9 @@ class Figures:
         return at_once(self.thresholds, await self.stored(back=_LATELY))
 
     async def stored_recommendations(self) -> OptimizationReport:
-        """What to change, by what all processes measured in the last day."""
-        return self.optimizer.run_system_optimization(await self.stored(), further=self._further())
+        """What to change, by what all processes measured in the last day, or since a setting was changed on advice."""
+        snapshot = await self.stored(back=await self._since_change())
+        return self.optimizer.run_system_optimization(snapshot, further=self._further())
 
     async def report(self, since: datetime, until: datetime) -> Report:
         """What all processes measured in a period, rounded to quarters of an hour."""
@@ -170,8 +171,12 @@ class Figures:
             only: names of recommendations; None: all.
             stored: by the figures of all processes, instead of this one's.
         """
-        snapshot = await self.stored() if stored else self.snapshot()
-        report = self.optimizer.run_system_optimization(snapshot, further=self._further())
+        back = await self._since_change()
+        if not stored and back < _LATELY:
+            return Applied([], [])  # what this process measured lately is still about the setting before
+        snapshot = await self.stored(back=back) if stored else self.snapshot()
+        window = "24h" if stored else "15m"
+        report = self.optimizer.run_system_optimization(snapshot, further=self._further(), window=window)
         wanted = [each for each in report.recommendations if only is None or each.name in only]
         begun = await self._tuner.apply(wanted, snapshot, report.window)
         names = {trial.setting for trial in begun}
@@ -186,6 +191,11 @@ class Figures:
     async def trials(self) -> list[Trial]:
         """Every setting that was changed on advice, oldest first."""
         return await self._rooms.database.read(tuning.listing)
+
+    async def _since_change(self) -> timedelta:
+        """How long nothing was changed on advice, a day at most: figures from before are about other settings."""
+        last = max((trial.decided_at or trial.applied_at for trial in await self.trials()), default=None)
+        return min(_DAY, self._now() - last) if last else _DAY
 
     async def take_back(self) -> int:
         """Take back every setting that was changed on advice; how many."""

@@ -128,6 +128,8 @@ class Tuner:
             return "no number"
         if explicit(self._settings, advice.setting):
             return "you set it yourself, so it is yours to change"
+        if self._settings.cache.auto_size and advice.setting.endswith(".size"):
+            return "cache.auto_size sees to it"
         return None
 
     async def apply(self, advice: Iterable[Recommendation], snapshot: Snapshot, window: Window) -> list[Trial]:

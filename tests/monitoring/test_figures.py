@@ -17,6 +17,7 @@ import pytest
 
 from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.errors import ConfigError
+from reasoning_bank.figures import Applied
 from reasoning_bank.monitoring.trials import Trial
 from reasoning_bank.opening import clockwork
 from reasoning_bank.opening.tuning import TUNABLE, explicit, setting_figures, with_value
@@ -217,6 +218,8 @@ async def test_what_does_not_help_is_taken_back_everywhere_and_not_tried_again(d
         assert memory.get_statistics()["max_size"] == 500
         await others.look()
         assert kept.get_statistics()["max_size"] == 500
+        assert await figures.apply() == Applied([], []), "figures are about the setting before"
+        at[0] += timedelta(hours=1)
         again = await figures.apply()
         assert again.begun == []
         assert "taken back lately" in again.left[0][1]
@@ -232,6 +235,12 @@ async def test_what_a_user_set_is_never_changed(data_dir: Path) -> None:
         assert [(each.setting, each.value, why) for each, why in applied.left] == [
             ("cache.retrieval.size", 100, "you set it yourself, so it is yours to change")
         ]
+
+
+async def test_sizes_are_left_to_whoever_balances_them(data_dir: Path) -> None:
+    async with ReasoningBank(settings_of(data_dir, cache={"auto_size": True})) as bank:
+        misses(bank, hits=40, misses=160, by_size=120)
+        assert [why for _, why in (await bank.figures.apply()).left] == ["cache.auto_size sees to it"]
 
 
 async def test_a_server_tunes_itself_only_where_it_may(data_dir: Path) -> None:

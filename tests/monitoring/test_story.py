@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.monitoring.story import SEARCHES, tell
 
 
+@pytest.mark.slow
 def test_a_slow_bank_says_why_and_its_report_shows_what_the_advice_was_worth(tmp_path: Path) -> None:
     story = tell(tmp_path)
 
