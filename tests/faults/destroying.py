@@ -107,7 +107,7 @@ def destroy_index(
     bank = directory / "bank"
     ledger = Ledger(seed)
     # An answer that is kept asks no index, and would hide what is destroyed.
-    chroma = {"REASONING_BANK_VECTORS__SEARCH": "chroma", "REASONING_BANK_CACHE__ANSWERS_SIZE": "0"}
+    chroma = {"REASONING_BANK_VECTORS__SEARCH": "chroma", "REASONING_BANK_CACHE__RETRIEVAL__SIZE": "0"}
     chroma |= environment or {}
     server = StdioServer(bank, stderr=directory / "stderr.log", environment=chroma)
     watch = _Watch(server)
