@@ -26,6 +26,7 @@ import anyio
 
 from reasoning_bank import MemoryCache, NewTrace, Query, ReasoningBank, load_settings
 from reasoning_bank.cache.config import EvictionPolicy
+from reasoning_bank.cache.lifetime import Lifetime
 from reasoning_bank.cache.memory import CacheKey
 from reasoning_bank.records import ImportedMemory, ImportedTrace, MemoryItem
 from tests.benchmarks.machine import RESULTS, evaluation_data, machine
@@ -203,6 +204,23 @@ def rates(data: Path, calls: int = 5_000) -> list[dict[str, Any]]:
     return found
 
 
+def lifetimes(data: Path, calls: int = 5_000, ttl_s: float = 300.0) -> list[dict[str, Any]]:
+    """Hit rates of 500 answers kept for five minutes, by seconds between calls, with times that adapt and without."""
+    asked = rows(data, "queries", [each.name for each in data.iterdir() if (each / "queries.jsonl").exists()])
+    found: list[dict[str, Any]] = []
+    for pause_s in (0.1, 1.0, 5.0, 30.0):
+        for longest in (1.0, 4.0):
+            now = 0.0
+            lifetime = Lifetime(random.Random(6).random, longest)
+            cache = MemoryCache[bool](500, ttl_s, timer=lambda: now, lifetime=lifetime)  # noqa: B023 -- used here only
+            for number in zipf(len(asked), random.Random(6), calls):
+                now += pause_s
+                if cache.get((asked[number].workspace, number)) is None:
+                    cache.put((asked[number].workspace, number), True)
+            found.append({"pause_s": pause_s, "longest": longest, "hit_rate": cache.get_statistics()["hit_rate"]})
+    return found
+
+
 async def measure(root: Path, data: Path, calls: int, *, writing: bool) -> dict[str, Any]:
     """One replay in every bank."""
     original = root / "original"
@@ -236,6 +254,12 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         root = Path(temporary)
         replays = [anyio.run(partial(run, root, writing=writing)) for writing in (False, True)]
-    report = {"machine": machine(), "sets": SETS, "replays": replays, "rates": rates(data)}
+    report = {
+        "machine": machine(),
+        "sets": SETS,
+        "replays": replays,
+        "rates": rates(data),
+        "lifetimes": lifetimes(data),
+    }
     options.results.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=1))

@@ -130,7 +130,7 @@ async def test_all_who_ask_at_once_share_one_load(numbers: Cache[int]) -> None:
 
 async def test_leaders_that_are_cancelled_harm_nobody_who_waits() -> None:
     numbers, harmed = in_memory(), 0
-    for round_ in range(100):
+    for round_ in range(1_000):
         begun, go_on, loads = asyncio.Event(), asyncio.Event(), 0
 
         async def load(begun: asyncio.Event = begun, go_on: asyncio.Event = go_on, value: int = round_) -> int:
