@@ -32,6 +32,8 @@ COMMANDS = {
     "prune": ("curating", "Forget what never was of use in a workspace that outgrew its size."),
     "purge": ("curating", "Forget everything that came from one client, token or kind of source."),
     "eval": ("evaluating", "Measure how well the bank finds, abstains and compresses."),
+    "profile": ("profiling", "See where a command spends its time, as a flame graph."),
+    "leaks": ("leaking", "See whether repeated searches and stores keep memory."),
     "bench": ("benching", "Measure what the bank's promises come to on this machine."),
     "assets": ("weights", "Install, list or verify model weights and tokenizer ranks."),
     "token": ("access", "Create, list or revoke bearer tokens for HTTP."),
