@@ -8,6 +8,7 @@ bank and of a bare search (one product of matrix and vector, one FTS5 query), so
 
 import argparse
 import json
+import sqlite3
 import tempfile
 import time
 from collections import defaultdict
@@ -22,11 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoning_bank import Query, ReasoningBank, load_settings
-from reasoning_bank.evaluation.bench.bare import Bare, stored_vectors
-from reasoning_bank.evaluation.bench.filling import WORKSPACE
+from reasoning_bank.evaluation.bench.filling import WORKSPACE, item, stored_vectors
 from reasoning_bank.evaluation.bench.lessons import questions
 from reasoning_bank.retrieval.meaning import QueryModel, query_model, query_vector
 from reasoning_bank.storage import memories
+from reasoning_bank.text.analyser import STOP_WORDS
+from reasoning_bank.text.fields import indexed_text
 from tests.benchmarks.filling import fill
 from tests.benchmarks.machine import RESULTS, machine
 from tests.benchmarks.timing import quantiles
@@ -34,6 +36,38 @@ from tests.benchmarks.timing import quantiles
 K = 5
 LOG_LINES = 60
 """Lines of log below a question that make it a long task, about 4 KiB."""
+
+
+BEST = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?"
+
+
+class Bare:
+    """The least a hybrid search must do: one exact product over all vectors, and one FTS5 query."""
+
+    def __init__(self, path: Path, size: int, vectors: NDArray[np.float32]) -> None:
+        self._vectors = vectors
+        self._words = sqlite3.connect(path, check_same_thread=False)
+        self._words.execute("CREATE VIRTUAL TABLE words USING fts5(said)")
+        texts = ((indexed_text(item(number)),) for number in range(size))
+        self._words.executemany("INSERT INTO words VALUES (?)", texts)
+        self._words.execute("INSERT INTO words(words) VALUES ('optimize')")
+        self._words.commit()
+
+    def search(self, question: str, vector: NDArray[np.float32]) -> dict[str, float]:
+        """Seconds of both parts, and together."""
+        started = time.perf_counter()
+        scores = self._vectors @ vector
+        np.argpartition(scores, len(scores) - K)[-K:]
+        middle = time.perf_counter()
+        terms = {word.strip("?,()").lower() for word in question.split()} - STOP_WORDS
+        match = " OR ".join(f'"{term}"' for term in terms if term)
+        self._words.execute(BEST, (match, K)).fetchall()
+        ended = time.perf_counter()
+        return {"product": middle - started, "fts": ended - middle, "whole": ended - started}
+
+    def close(self) -> None:
+        """Close the table."""
+        self._words.close()
 
 
 class Measured:
@@ -76,7 +110,7 @@ async def measure(root: Path, size: int, search: str, count: int) -> dict[str, A
         model = query_model(bank.rooms.models.serving)
         assert model is not None
         with tempfile.TemporaryDirectory() as temporary:
-            vectors = stored_vectors(bank.rooms.database, model.space.model_id, model.space.dim)
+            vectors = stored_vectors(bank.rooms.database, bank.rooms.model.embedder.identity)
             bare = Bare(Path(temporary) / "words.db", size, vectors)
             try:
                 return await _figures(Measured(bank, model, bare, _middle(bank)), size, count)

@@ -5,7 +5,6 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
@@ -14,8 +13,7 @@ from typing import Final
 import numpy as np
 
 from reasoning_bank.embeddings.embedder import Embedder, Vectors
-from reasoning_bank.evaluation.bench.bare import Bare, stored_vectors
-from reasoning_bank.evaluation.bench.filling import WORKSPACE
+from reasoning_bank.evaluation.bench.filling import WORKSPACE, stored_vectors
 from reasoning_bank.evaluation.bench.rows import Measured, SkippedError, compared, cpu_milliseconds, paired
 from reasoning_bank.evaluation.bench.workbench import Opened, Workbench
 from reasoning_bank.records import Query
@@ -143,16 +141,16 @@ def collector(bench: Workbench) -> Measured:
 
 
 def _retrieval(size: int, bench: Workbench) -> Measured:
-    """The least that any hybrid search must do against a whole search, both from the words of a new question on."""
+    """Embedding a new question and comparing all vectors with it, which is the least, against a whole search."""
     if size > bench.scale.largest:
         raise SkippedError(f"this scale stops at {bench.scale.largest:,} memories")
     opened, embedder = bench.bank(size), bench.model()
     _warm(opened, bench, size=size)
-    bare = Bare(bench.directory / f"words-{size}.db", size, _vectors(opened, embedder), k=K)
+    vectors = stored_vectors(opened.bank.rooms.database, embedder.identity)
     taken: list[float] = []
 
     def least() -> float:
-        return cpu_milliseconds(lambda: [_least(bare, embedder, question) for question in asked()]) / PER_ROUND
+        return cpu_milliseconds(lambda: [_least(vectors, embedder, question) for question in asked()]) / PER_ROUND
 
     def whole() -> float:
         started = time.process_time()
@@ -162,19 +160,14 @@ def _retrieval(size: int, bench: Workbench) -> Measured:
     def asked() -> list[str]:
         return bench.questions(PER_ROUND, size=size)
 
-    with closing(bare):
-        measured = paired(least, whole, rounds=2 * bench.scale.rounds, unit="CPU ms")
+    measured = paired(least, whole, rounds=2 * bench.scale.rounds, unit="CPU ms")
     p50, p95 = np.quantile(taken, [0.5, 0.95])
     return replace(measured, figures={"p50_ms": float(p50), "p95_ms": float(p95), "searches": len(taken)})
 
 
-def _least(bare: Bare, embedder: Embedder, question: str) -> None:
-    bare.search(question, embedder.encode([question], "query")[0])
-
-
-def _vectors(opened: Opened, embedder: Embedder) -> Vectors:
-    identity = embedder.identity
-    return stored_vectors(opened.bank.rooms.database, identity.model_id, identity.dim)
+def _least(vectors: Vectors, embedder: Embedder, question: str) -> None:
+    scores = vectors @ embedder.encode([question], "query")[0]
+    np.argpartition(scores, len(scores) - K)[-K:]
 
 
 def _warm(opened: Opened, bench: Workbench, *, size: int | None = None) -> None:
