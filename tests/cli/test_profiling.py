@@ -89,7 +89,7 @@ anyio.run(check, load_settings(data_dir=Path(sys.argv[1]), embeddings={"backend"
 def test_searching_leaves_nothing_behind(tmp_path: Path) -> None:
     """In a process of its own, because what watches our tests for blocking calls would be counted.
 
-    An answer that is kept takes some kilobytes. With so few calls caches still fill up beneath that: `leaks --calls 100`
+    An answer that is kept takes some kilobytes. With so few calls caches still fill up beneath that: `leaks`
     tells more, and tries stores and statistics too.
     """
     done = subprocess.run(
