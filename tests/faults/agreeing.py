@@ -11,8 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -47,6 +49,7 @@ class Agreement:
         differences: answers that differed from those without caches, at most the first ten.
         differing: how many did.
         hits: answers and vectors that came from a cache, by its name.
+        seconds: what it took, beside the other places.
     """
 
     place: str
@@ -98,7 +101,9 @@ def agree(
     without = time.monotonic() - started
     with ExitStack() as stack:
         url = stack.enter_context(own_redis(directory)).url if any("redis" in place for place in places) else ""
-        found = tuple(_played(directory, place, url, script, answers, environment) for place in places)
+        play = partial(_played, directory, url=url, script=script, expected=answers, environment=environment)
+        with ThreadPoolExecutor(len(places)) as players:
+            found = tuple(players.map(play, places))
     kinds = [each["do"] for each in script]
     return AgreementReport(seed, {kind: kinds.count(kind) for kind in sorted(set(kinds))}, round(without, 1), found)
 
@@ -106,6 +111,7 @@ def agree(
 def _played(
     directory: Path,
     place: str,
+    *,
     url: str,
     script: Sequence[Json],
     expected: Sequence[Any],

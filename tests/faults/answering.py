@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -17,6 +17,7 @@ from reasoning_bank.records import MemoryItem, NewTrace, Query
 from reasoning_bank.retrieval import usage
 from reasoning_bank.settings import load_settings
 from reasoning_bank.storage import outbox
+from reasoning_bank.storage.workspaces import Counts
 from tests.faults.agreeing import WRITES, Json
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -134,9 +135,8 @@ async def _lists(bank: ReasoningBank, space: str, request: Json) -> Any:
 
 async def _counts(bank: ReasoningBank, space: str, _: Json) -> Any:
     stats = await bank.stats(space)
-    own = {"model", "background", "index", "caches", "batches", "shared_searches", "language_models", "language"}
-    measured = {"counters", "operations", "strategies", "uptime_s"}
-    return {name: said for name, said in stats.items() if name not in own | measured}
+    # All else is of the process: what it measured, and what it raises an alert about.
+    return {name: stats[name] for name in ("workspace", "refused", *(each.name for each in fields(Counts)))}
 
 
 async def _flush(bank: ReasoningBank, *_: object) -> Any:
