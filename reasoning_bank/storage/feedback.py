@@ -11,6 +11,7 @@ from reasoning_bank.records import Counters, Verdict
 from reasoning_bank.storage import changes, servings
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.schema import feedback, memories
+from reasoning_bank.storage.scope import is_one_of
 from reasoning_bank.storage.timestamps import to_micros
 
 
@@ -35,7 +36,7 @@ def add(
     column = memories.c[verdict]
     columns = (memories.c.id, memories.c.used, memories.c.helped, memories.c.misled, memories.c.ignored)
     for some in batches(wanted):
-        mine = (memories.c.workspace == workspace) & memories.c.id.in_(some) & memories.c.deleted_at.is_(None)
+        mine = is_one_of(workspace, some) & memories.c.deleted_at.is_(None)
         for id_, *values in connection.execute(
             update(memories).where(mine).values({column: column + 1}).returning(*columns)
         ):

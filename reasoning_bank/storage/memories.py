@@ -16,7 +16,7 @@ from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.index_rows import IndexRow, load_for_index, write_terms
 from reasoning_bank.storage.memory_rows import item_values, memory_values, read_memory
 from reasoning_bank.storage.schema import embeddings, memories, memory_parents, memory_tags
-from reasoning_bank.storage.scope import is_live, is_searchable, scoped_ids
+from reasoning_bank.storage.scope import is_live, is_one_of, is_searchable, scoped_ids
 from reasoning_bank.storage.timestamps import to_micros
 from reasoning_bank.text.analyser import Terms
 
@@ -236,7 +236,7 @@ def _updated(
 ) -> list[str]:
     changed: list[str] = []
     for some in batches(ids):
-        mine = (memories.c.workspace == workspace, memories.c.id.in_(some), *only)
+        mine = (is_one_of(workspace, some), *only)
         changed += connection.scalars(update_rows(memories).where(*mine).values(values).returning(memories.c.id))
     return changed
 
@@ -254,9 +254,7 @@ def _ids_by(
     rows: list[tuple[int, str, str]] = []
     for some in batches(values):
         # Sorted here: asked for an order, SQLite reads the whole workspace in that order instead of looking up a few.
-        statement = select(memories.c.seq, column, memories.c.id).where(
-            memories.c.workspace == workspace, column.in_(some), only
-        )
+        statement = select(memories.c.seq, column, memories.c.id).where(is_one_of(workspace, some, column.name), only)
         rows += connection.execute(statement)
     found: dict[str, list[str]] = {}
     for _, value, id_ in sorted(rows):

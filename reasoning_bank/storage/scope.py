@@ -1,5 +1,6 @@
 """Which memories a query may see: the filters, answered in SQL."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -17,6 +18,15 @@ def is_live() -> ColumnElement[bool]:
 def is_searchable() -> ColumnElement[bool]:
     """Live and not quarantined: what a search may know of at all, be it as one of many in its statistics."""
     return and_(is_live(), memories.c.trust != "quarantined")
+
+
+def is_one_of(workspace: str, values: Sequence[str], column: str = "id") -> ColumnElement[bool]:
+    """One of a few memories, by their ids or by another column; for statements that ask for more than that of a row.
+
+    Looked up apart: SQLite takes "live in this workspace" for more selective than some ids, and looks through them all.
+    """
+    mine = select(_NAMED.c.seq).where(_NAMED.c.workspace == workspace, _NAMED.c[column].in_(values))
+    return memories.c.seq.in_(mine)
 
 
 def scoped_ids(  # noqa: PLR0913 -- one keyword per filter of a query
@@ -74,3 +84,6 @@ def _valid_at(now: datetime) -> ColumnElement[bool]:
         or_(memories.c.valid_from.is_(None), memories.c.valid_from <= moment),
         or_(memories.c.valid_to.is_(None), memories.c.valid_to > moment),
     )
+
+
+_NAMED = memories.alias()

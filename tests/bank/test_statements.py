@@ -64,15 +64,32 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Executed:
 
 
 def plans(executed: Executed) -> Iterator[tuple[str, list[str]]]:
-    """Each statement with its plan, lists of placeholders as long as they get."""
-    with closing(sqlite3.connect(executed.database)) as connection:
-        for short in executed.sql:
-            if re.match("SELECT|INSERT|UPDATE|DELETE|WITH", short):
-                sql = (
-                    short.replace("(?, …)", f"({', '.join('?' * ITEMS)})") if " IN (" in short else executed.sql[short]
-                )
-                rows = connection.execute(f"EXPLAIN QUERY PLAN {sql}", (None,) * sql.count("?"))
-                yield short, [row[3] for row in rows]
+    """Each statement with its plan, lists of placeholders as long as they get.
+
+    Twice: where two indexes seem equally good, SQLite takes the one that was made last, and their order is anybody's.
+    """
+    for backwards in (False, True):
+        with closing(_with_indexes_in_order(executed.database, backwards=backwards)) as connection:
+            for short in executed.sql:
+                if re.match("SELECT|INSERT|UPDATE|DELETE|WITH", short):
+                    sql = executed.sql[short]
+                    if " IN (" in short:
+                        sql = short.replace("(?, …)", f"({', '.join('?' * ITEMS)})")
+                    rows = connection.execute(f"EXPLAIN QUERY PLAN {sql}", (None,) * sql.count("?"))
+                    yield short, [row[3] for row in rows]
+
+
+def _with_indexes_in_order(database: Path, *, backwards: bool) -> sqlite3.Connection:
+    """An empty bank with the same tables and indexes."""
+    with closing(sqlite3.connect(database)) as connection:
+        made = connection.execute(
+            "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%'"
+        ).fetchall()
+    empty = sqlite3.connect(":memory:")
+    for kind in ("table", "index"):
+        for _, _, sql in sorted((row for row in made if row[0] == kind), key=lambda row: row[1], reverse=backwards):
+            empty.execute(sql)
+    return empty
 
 
 def test_no_statement_reads_a_growing_table_from_end_to_end(executed: Executed) -> None:
@@ -91,7 +108,7 @@ def test_a_few_rows_are_looked_up_and_not_picked_from_the_whole_workspace(execut
     """Without statistics SQLite takes a workspace for ten rows, and may prefer its index to that of ids."""
     for short, plan in plans(executed):
         named = re.search(r"\.(?:id|memory_id|trace_id|superseded_by|parent_id|content_hash) (?:= \?|IN \()", short)
-        whole = [step for step in plan if step.endswith("(workspace=?)")]
+        whole = [step for step in plan if step.endswith("(workspace=?)") or " ix_memories_scope " in step]
         assert not (named and whole), f"for {sorted(executed.by[short])}: {short}\n{plan}"
 
 
