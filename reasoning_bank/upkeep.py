@@ -98,8 +98,8 @@ class Upkeep:
             lambda c: purging.purge_some(c, workspace, way, now=self._now())
         ):
             pass
-        if not dry_run and self._rooms.language and (kept := self._rooms.language.model.cache):
-            await kept.clear(workspace)  # answers of models may repeat what is to be forgotten
+        if not dry_run:
+            await self._rooms.caches.clear(workspace=workspace)  # it may repeat what is to be forgotten
         self._rooms.worker.wake()
         return listed
 

@@ -1,1 +1,1 @@
-"""In-process caches: they save work, never decide an answer."""
+"""Caches by name, in memory, in files and in Redis: they save work, never decide an answer."""
