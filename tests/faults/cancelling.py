@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from mcp import Client
+from mcp import Client, MCPError
 
 from reasoning_bank.cache.config import CacheConfig
 from reasoning_bank.cache.flight import SingleFlight
@@ -128,6 +128,12 @@ class _Model:
         self._vectors = HashingEmbedder(64)
         server.otherwise = self._answer
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.gate.set()  # whatever went wrong: a server that ends waits for its answers
+
     async def _answer(self, exchange: Exchange) -> None:
         texts: list[str] = exchange.body["input"]
         self.asked.update(texts)
@@ -139,8 +145,7 @@ class _Model:
 
 async def _over_http(directory: Path, cancels: int) -> CancelReport:
     report, numbers = CancelReport(), count()
-    async with serving_models() as models:
-        model = _Model(models)
+    async with serving_models() as models, _Model(models) as model:
         environment = {
             "REASONING_BANK_EMBEDDINGS__BACKEND": "openai",
             "REASONING_BANK_EMBEDDINGS__BASE_URL": models.url,
@@ -169,11 +174,10 @@ async def _round(
     model.gate.clear()
     leading, *following = clients
     async with asyncio.timeout(PATIENCE_S), server.connected(1) as (watching,), asyncio.TaskGroup() as group:
-        joined = await _shared(watching) + FOLLOWERS * len(questions)
+        before = await _shared(watching)
         leaders = [group.create_task(_found(leading, question)) for question in questions]
         followers = [group.create_task(_found(client, question)) for client in following for question in questions]
-        while await _shared(watching) < joined:  # noqa: ASYNC110 -- another process has no event for it
-            await asyncio.sleep(0.05)
+        await _until_joined(watching, before, FOLLOWERS * len(questions))
         for leader in leaders:
             leader.cancel()
         await asyncio.wait(leaders)
@@ -188,9 +192,21 @@ async def _round(
 
 async def _found(client: Client, question: str) -> int:
     """How many memories are found, with all that had to take part."""
-    result = await client.call_tool("retrieve_memory", {"task": question, "min_score": 0})
+    try:
+        result = await client.call_tool("retrieve_memory", {"task": question, "min_score": 0})
+    except MCPError:
+        return 0
     content: dict[str, Any] = result.structured_content or {}
     return 0 if result.is_error or content["degraded"] else len(content["memories"])
+
+
+async def _until_joined(client: Client, before: int, wanted: int) -> None:
+    """Wait until the followers have joined, but for a few: who comes after a commit joins no search from before it."""
+    joined, last = 0, -1
+    while joined < wanted and (joined != last or joined < wanted * 3 // 4):
+        last = joined
+        await asyncio.sleep(NOTICING_S)
+        joined = await _shared(client) - before
 
 
 async def _shared(client: Client) -> int:
