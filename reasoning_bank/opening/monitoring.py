@@ -65,6 +65,7 @@ def _attach_language(language: Language, monitor: PerformanceMonitor) -> None:
             "requests": over_pools(lambda pool: pool.requests),
             "connections": over_pools(lambda pool: pool.connections),
             "retries": over_pools(lambda pool: pool.retries),
+            "waits": over_pools(lambda pool: pool.waits),
         },
     )
 

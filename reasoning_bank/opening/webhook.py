@@ -31,8 +31,6 @@ class Webhook:
         self._pool = APIConnectionPool(pool_size=1, max_retries=2, timeout=_TIMEOUT_S)
         self._waiting: deque[bytes] = deque(maxlen=_MOST_WAITING)
         self._news = asyncio.Event()
-        self.delivered = 0
-        self.failed = 0
 
     def post(self, document: Mapping[str, JsonValue]) -> None:
         """Have a document posted; where too many wait, the oldest is dropped."""
@@ -51,9 +49,7 @@ class Webhook:
     async def _deliver(self, pool: APIConnectionPool, body: bytes) -> None:
         try:
             await pool.post(Call(self._url, body, {}), lambda answer: answer)
-            self.delivered += 1
         except UpstreamError as error:
-            self.failed += 1
             logger.warning("an alert could not be posted: %s", error)
 
 

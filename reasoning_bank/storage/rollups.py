@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 from reasoning_bank.monitoring.histogram import Histogram
@@ -35,11 +35,6 @@ def between(connection: Connection, *, since: float, until: float) -> dict[tuple
     inside = (metric_rollups.c.start >= since) & (metric_rollups.c.start < until)
     rows = connection.execute(select(metric_rollups).where(inside)).mappings()
     return {(row["start"], row["name"]): _rollup(row) for row in rows}
-
-
-def first_start(connection: Connection) -> int | None:
-    """The begin of the oldest quarter that is kept, in seconds since the epoch; None without any."""
-    return connection.execute(select(func.min(metric_rollups.c.start))).scalar()
 
 
 def forget(connection: Connection, *, before: datetime | None = None) -> int:

@@ -5,6 +5,7 @@ import json
 import logging
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,9 +19,13 @@ import pytest
 from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.errors import ConfigError
 from reasoning_bank.figures import Applied
+from reasoning_bank.monitoring.advice import packaged_rules
+from reasoning_bank.monitoring.alerts import read_thresholds
+from reasoning_bank.monitoring.conditions import named_by
 from reasoning_bank.monitoring.trials import Trial
 from reasoning_bank.opening import clockwork
 from reasoning_bank.opening.tuning import TUNABLE, explicit, setting_figures, with_value
+from reasoning_bank.records import MemoryItem, NewTrace, Query
 from reasoning_bank.settings import Settings
 from reasoning_bank.storage import tuning
 
@@ -277,6 +282,41 @@ async def test_yesterdays_report_is_written_once(data_dir: Path, tmp_path: Path)
         await bank.figures.look()
         assert page.read_text(encoding="utf-8") == "kept"
         assert sorted(path.name for path in directory.iterdir()) == [page.name, page.with_suffix(".json").name]
+
+
+ELSEWHERE = {
+    "degraded.semantic",
+    "http",
+    "llm",
+    "llm.breakers_open",
+    "llm.requests",
+    "llm.waiting",
+    "llm.waits",
+    "tool.*",
+}
+"""Measured where a model is configured or missing, over HTTP, or by the tools of the server."""
+
+
+async def test_every_figure_that_thresholds_and_rules_name_is_measured(data_dir: Path) -> None:
+    lesson = MemoryItem(text="", title="Pump", content="Check the valve first, then the pump.")
+    async with ReasoningBank(settings_of(data_dir, monitoring={"sample_s": 0.1, "slow_query_ms": 0})) as bank:
+        await bank.store_trace("w", NewTrace("Repair the pump", outcome="success"), memories=[lesson])
+        await bank.wait_until_searchable(timeout_s=30)
+        for _ in range(3):
+            await bank.retrieve("w", Query("repair the pump"))
+        await bank.compress("one two three " * 200, max_tokens=100)
+        await bank.rooms.sampler.look()
+        snapshot = bank.figures.snapshot()
+    with ThreadPoolExecutor(1) as thread:
+        rules, thresholds = thread.submit(packaged_rules).result(), thread.submit(read_thresholds).result()
+    words = {word for rule in rules for line in rule.when for word in line.split() if ":" in word}
+    wanted = words | {rule.judged_by for rule in rules if rule.judged_by} | {each.metric for each in thresholds}
+    missing = {
+        metric.rpartition(":")[0]
+        for metric in wanted
+        if all(snapshot.value(name, "start") is None for name in named_by(metric, snapshot))
+    }
+    assert missing <= ELSEWHERE
 
 
 def test_every_tunable_setting_exists_and_can_be_set(data_dir: Path) -> None:
