@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import httpx2
-from mcp import Client, StdioServerParameters
+from mcp import Client, MCPError, StdioServerParameters
 
 from tests.soak.mixture import Mixture, WrongAnswerError
 
@@ -119,7 +119,7 @@ async def _wave(server: "Server", mixture: Mixture, result: Soak, requests: int,
             started = time.perf_counter()
             try:
                 await mixture.send(kind, client, http)
-            except (WrongAnswerError, httpx2.HTTPError) as error:
+            except (WrongAnswerError, MCPError, httpx2.HTTPError) as error:
                 result.failed += 1
                 result.problems += [f"{kind}: {type(error).__name__} {error}"[:300]][: SOME_PROBLEMS - result.failed]
             result.seconds.setdefault(kind, []).append(time.perf_counter() - started)
