@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoning_bank import Query, ReasoningBank, load_settings
-from reasoning_bank.evaluation.bench.filling import WORKSPACE, item, stored_vectors
+from reasoning_bank.evaluation.bench.filling import WORKSPACE, item
 from reasoning_bank.evaluation.bench.lessons import questions
+from reasoning_bank.retrieval.composition import composed
 from reasoning_bank.retrieval.meaning import QueryModel, query_model, query_vector
-from reasoning_bank.storage import memories
+from reasoning_bank.storage import embeddings, memories
 from reasoning_bank.text.analyser import STOP_WORDS
 from reasoning_bank.text.fields import indexed_text
 from tests.benchmarks.filling import fill
@@ -110,7 +111,7 @@ async def measure(root: Path, size: int, search: str, count: int) -> dict[str, A
         model = query_model(bank.rooms.models.serving)
         assert model is not None
         with tempfile.TemporaryDirectory() as temporary:
-            vectors = stored_vectors(bank.rooms.database, bank.rooms.model.embedder.identity)
+            vectors = _vectors(bank, model)
             bare = Bare(Path(temporary) / "words.db", size, vectors)
             try:
                 return await _figures(Measured(bank, model, bare, _middle(bank)), size, count)
@@ -125,6 +126,11 @@ async def _index_status(bank: ReasoningBank) -> str:
 
 def _mode(search: str) -> str:
     return "off" if search == "exact" else "embedded"
+
+
+def _vectors(bank: ReasoningBank, model: QueryModel) -> NDArray[np.float32]:
+    parts = bank.rooms.database.read_now(lambda c: list(embeddings.load(c, WORKSPACE, model.space.model_id)))
+    return np.concatenate([np.stack(list(rows)) for _, rows in composed(parts, model.space.dim)])
 
 
 def _middle(bank: ReasoningBank) -> datetime:

@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from reasoning_bank.embeddings.embedder import EmbeddingIdentity, Vectors
 from reasoning_bank.evaluation.bench.lessons import lesson
 from reasoning_bank.records import Counters, ImportedMemory, ImportedTrace, Memory, MemoryItem, NewTrace, Trace
-from reasoning_bank.retrieval.composition import composed
 from reasoning_bank.storage import embeddings, memories, traces
 from reasoning_bank.storage.database import Database
 from reasoning_bank.storage.embeddings import EmbeddingRow, StoredVector
@@ -64,12 +62,6 @@ def vary(database: Database, start: int, end: int) -> None:
             embeddings.put(connection, rows)
 
         database.write_now(write)
-
-
-def stored_vectors(database: Database, identity: EmbeddingIdentity) -> Vectors:
-    """Returns (n, dim) float32 unit rows, one for each memory that has vectors of that model."""
-    parts = database.read_now(lambda connection: list(embeddings.load(connection, WORKSPACE, identity.model_id)))
-    return np.concatenate([np.stack(list(rows)) for _, rows in composed(parts, identity.dim)])
 
 
 def _memory(number: int) -> Memory:
