@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import zip_longest
+from textwrap import wrap
 
 from reasoning_bank.monitoring.charts import charts, drawable
 from reasoning_bank.monitoring.report import Report, compared
@@ -16,6 +18,7 @@ th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px s
 .better { color: #1a7f37; font-weight: 600 } .none { color: #606b76 }
 @media (prefers-color-scheme: dark) { body { background: #14171a; color: #e6e9ec } svg { background: #fff } }
 """
+_WIDEST = 44
 _MARKED = frozenset({"critical", "warning", "better", "worse"})
 
 
@@ -50,11 +53,18 @@ def _tables(report: Report, before: Report | None) -> Iterator[Table]:
 
 
 def _aligned(table: Table) -> str:
-    lines = [table.headers, *table.rows]
+    rows = [_wrapped(row) for row in (table.headers, *table.rows)]
+    lines = [line for row in rows for line in row]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table.headers))]
     return "\n".join(
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
+
+
+def _wrapped(row: Sequence[str]) -> list[tuple[str, ...]]:
+    """A row as several lines where a cell is long: sentences, and lists of figures."""
+    cells = [wrap(cell, _WIDEST, break_long_words=False, break_on_hyphens=False) or [""] for cell in row]
+    return list(zip_longest(*cells, fillvalue=""))
 
 
 def _charts(reports: Sequence[Report]) -> Iterator[str]:

@@ -70,7 +70,8 @@ def comparison_table(changes: Sequence[Change]) -> Table:
         )
         for change in shown
     ]
-    title = f"Before and after ({len(changes) - len(shown)} figures without a clear difference are left out)"
+    hidden = len(changes) - len(shown)
+    title = f"Before and after{f' ({hidden} more without a clear difference)' if hidden else ''}"
     return Table(title, ("metric", "before", "after", "ratio", "verdict"), rows, "nothing both measured")
 
 

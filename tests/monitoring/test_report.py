@@ -105,6 +105,7 @@ def test_text_has_every_part(slow: Report, fast: Report) -> None:
     ):
         assert part in text
     assert "Before and after" in text_of(fast, slow)
+    assert max(map(len, text.splitlines())) < 250, "long cells are wrapped"
     assert "no threshold was passed" in text_of(fast)
 
 
