@@ -96,6 +96,7 @@ class ReasoningBank:
             self._opened = await open_rooms(self.settings, self._clock, opening, self.monitor)
             figures = open_figures(self._opened, self.monitor, self.settings, now=self._clock.now)
             self._figures = await opening.enter_async_context(figures)
+            await opening.enter_async_context(Guarded("health", self._watch_health))
             if self._warm and self.settings.cache.warm:
                 warm = partial(self._opened.warmer.run, self._warm)
                 await opening.enter_async_context(Guarded("warm-up", warm))
@@ -353,18 +354,11 @@ class ReasoningBank:
         return await reports.stats(self.rooms, self.figures, self.monitor, workspace, now=self._clock.now())
 
     async def performance(self, name: str | None = None) -> dict[str, JsonValue]:
-        """Every figure of this process in every window.
-
-        Args:
-            name: only of this operation, counter or gauge, or of this group of them (`tool`: all `tool.…`).
-
-        Raises:
-            NotFoundError: nothing of that name was measured.
-        """
+        """Every figure of this process in every window, or those of a name or group of names; raises NotFoundError."""
         return reports.measured(self.monitor, name)
 
     async def health(self) -> dict[str, JsonValue]:
-        """Each part of the bank: ok, degraded or down, and why."""
+        """Each part of the bank: ok, degraded or down, since when, and why."""
         return await reports.health(self.rooms, now=self._clock.now())
 
     async def workspaces(self) -> list[dict[str, JsonValue]]:
@@ -390,6 +384,11 @@ class ReasoningBank:
         """
         async with asyncio.timeout(timeout_s):
             await waiting.until_searchable(self.rooms, now=self._clock.now, progress=progress)
+
+    async def _watch_health(self) -> None:
+        while True:  # so that "since" is about when it happened, not when somebody asked
+            await self.health()
+            await anyio.sleep(self.settings.monitoring.sample_s)
 
     def _redacted(self, workspace: str, text: str, field: str) -> str:
         return self.rooms.redactor(workspace).text(clean_text(text, field), field).text

@@ -141,8 +141,13 @@ def performance(monitor: PerformanceMonitor) -> Json:
 
 
 async def health(rooms: Rooms, *, now: datetime) -> Json:
-    """Each part of the bank with its status and why; the whole is as well as its worst part."""
+    """Each part of the bank with its status, since when, and why; the whole is as well as its worst part."""
     parts = await _parts(rooms, now)
+    for name, part in parts.items():
+        seen = rooms.standing.get(name)
+        if seen is None or seen[0] != part["status"]:
+            rooms.standing[name] = seen = (part["status"], now)
+        part["since"] = seen[1].isoformat(timespec="seconds")
     order = ("ok", "degraded", "down")
     worst = max((str(part["status"]) for part in parts.values()), key=order.index)
     return {"status": worst, "parts": cast("JsonValue", parts)}

@@ -5,7 +5,8 @@ import secrets
 import socket
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ from reasoning_bank.opening.searching import retriever_of
 from reasoning_bank.opening.texts import counting, threaded_compressor, token_counter
 from reasoning_bank.opening.tuning import tuned
 from reasoning_bank.privacy.redaction import Redactor
+from reasoning_bank.records import JsonValue
 from reasoning_bank.retrieval.ahead import CacheWarmer, Prefetcher
 from reasoning_bank.retrieval.reading import Reader
 from reasoning_bank.retrieval.retriever import Retriever
@@ -77,6 +79,8 @@ class Rooms:
     compressor: ThreadedCompressor
     caches: Caches
     sampler: Sampler
+    standing: dict[str, tuple[JsonValue, datetime]] = field(default_factory=dict[str, tuple[JsonValue, datetime]])
+    """Each part's status and since when it has it, as health was last looked at."""
 
     @cached_property
     def tasks(self) -> tuple[Guarded, ...]:

@@ -70,10 +70,32 @@ async def test_uses_are_counted_when_the_bank_closes(settings: Settings) -> None
 
 async def test_health_is_as_bad_as_its_worst_part(bank: ReasoningBank) -> None:
     await bank.rooms.model.loader.wait_ready(5)
-    assert await bank.health() == {
-        "status": "ok",
-        "parts": {name: {"status": "ok"} for name in ("storage", "model", "background", "index")},
-    }
+    health = cast("dict[str, Any]", await bank.health())
+    assert health["status"] == "ok"
+    assert set(health["parts"]) == {"storage", "model", "background", "index"}
+    for part in health["parts"].values():
+        assert part == {"status": "ok", "since": part["since"]}
+
+
+async def test_a_part_tells_since_when_it_is_as_it_is(settings: Settings) -> None:
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    async with ReasoningBank(settings, clock=replace(clockwork(), now=lambda: now[0])) as bank:
+        await bank.rooms.model.loader.wait_ready(5)
+        ok = cast("dict[str, Any]", await bank.health())["parts"]["background"]
+        now[0] += timedelta(hours=1)
+        assert cast("dict[str, Any]", await bank.health())["parts"]["background"] == ok
+
+        def give_up(connection: Connection) -> None:
+            outbox.enqueue(connection, "w", "gone", {}, now=now[0])
+            connection.execute(update(schema.outbox).values(dead_at=1))
+
+        await bank.rooms.database.write(give_up)
+        worse = cast("dict[str, Any]", await bank.health())["parts"]["background"]
+    assert (ok["since"], worse["status"], worse["since"]) == (
+        "2026-01-01T00:00:00+00:00",
+        "degraded",
+        "2026-01-01T01:00:00+00:00",
+    )
 
 
 async def test_a_missing_model_leaves_keyword_search_and_says_so(
