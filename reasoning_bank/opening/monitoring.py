@@ -41,6 +41,7 @@ def attach(rooms: "Rooms", monitor: PerformanceMonitor) -> None:
     monitor.add_source("cache", rooms.caches.counters)
     for name, read in rooms.caches.gauges().items():
         monitor.gauge(f"cache.{name}", read)
+    monitor.add_source("prefetch", rooms.prefetcher.counters)
     monitor.add_source("queue", lambda: _of_queue(rooms))
     monitor.add_source("embedding", lambda: _of_batches(rooms))
     monitor.add_source("compression", rooms.compressor.counters)

@@ -54,8 +54,12 @@ class Prefetcher:
         self._load = load
         self._waiting = OrderedDict[tuple[str, tuple[str, ...]], None]()
         self._offered = asyncio.Event()
-        self.dropped = 0
-        """Offers that were given up for others."""
+        self._done = 0
+        self._dropped = 0
+
+    def counters(self) -> dict[str, float]:
+        """Offers that were read, and those given up for later ones."""
+        return {"done": self._done, "dropped": self._dropped}
 
     def offer(self, workspace: str, ids: Sequence[str]) -> None:
         """Say what may be asked for next."""
@@ -64,7 +68,7 @@ class Prefetcher:
             self._offered.set()
         if len(self._waiting) > _WAITING:
             self._waiting.popitem(last=False)
-            self.dropped += 1
+            self._dropped += 1
 
     async def run(self) -> None:
         """Read what is offered, until cancelled."""
@@ -74,6 +78,7 @@ class Prefetcher:
                 (workspace, ids), _ = self._waiting.popitem()  # the latest first
                 try:
                     await self._load(workspace, ids)
+                    self._done += 1
                 except ReasoningBankError as error:  # whoever asks will be told
                     logger.debug("not read ahead: %s", error)
             self._offered.clear()

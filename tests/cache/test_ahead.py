@@ -76,8 +76,9 @@ async def test_a_full_queue_gives_up_what_waits_longest_and_errors_end_nothing()
     for number in range(20):
         queue.offer("w", [str(number)])
     queue.offer("w", [])
-    assert queue.dropped == 4
+    assert queue.counters() == {"done": 0, "dropped": 4}
     running = asyncio.create_task(queue.run())
     await asyncio.wait_for(done.wait(), 30)
     running.cancel()
     assert [int(ids[0]) for ids in read] == list(range(19, 3, -1))
+    assert queue.counters() == {"done": 15, "dropped": 4}
