@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Connection
 
 from reasoning_bank.bank import ReasoningBank
+from reasoning_bank.errors import InputError
 from reasoning_bank.monitoring.statements import Statement, listening
 from reasoning_bank.records import ImportedMemory, ImportedTrace, MemoryItem, NewTrace, Query, Retrieval
 from reasoning_bank.settings import load_settings
@@ -205,3 +206,15 @@ async def test_what_a_verdict_sets_off_is_decided_memory_by_memory(bank: Reasoni
     one = await statements_of(lambda: bank.rate("w", ids[:1], "helped"))
     many = await statements_of(lambda: bank.rate("w", ids[1:], "helped"))
     assert many <= one * 8
+
+
+async def test_storing_asks_once_how_private_a_workspace_is(bank: ReasoningBank) -> None:
+    await bank.store_trace("w", trace(1), memories=[item(1)], idempotency_key="k")
+    seen: list[Statement] = []
+    with listening(seen.append):
+        await bank.store_trace("w", trace(2), memories=[item(2), item(3)], idempotency_key="l")
+    asked = [statement for statement in seen if "FROM workspaces" in statement.sql]
+    assert len(asked) <= 1 < len(seen)
+    await bank.upkeep.set_privacy("w", "block")
+    with pytest.raises(InputError, match="looks like a secret"):
+        await bank.store_trace("w", NewTrace(f"Use the key {'sk-' + 'a1B2' * 12}", "success"))
