@@ -9,6 +9,7 @@ import pytest
 
 from reasoning_bank.cli import main
 from reasoning_bank.errors import InputError
+from reasoning_bank.evaluation.bench.claims import CLAIMS
 from reasoning_bank.evaluation.bench.comparing import Results, compare, other_machine, read_results
 from reasoning_bank.evaluation.bench.machine import machine
 from reasoning_bank.evaluation.bench.rows import Measured, Row
@@ -141,3 +142,10 @@ def test_a_file_that_is_no_result_is_refused_before_anything_is_measured(run: Ru
     code, _, err = run("--compare", str(file))
     assert code == 1
     assert err.startswith(f"error: {file} is no result of `reasoning-bank bench --output`")
+
+
+def test_the_committed_results_are_of_the_claims_that_are_measured_today() -> None:
+    """After a claim is reworded, added or measured otherwise: `reasoning-bank bench --output` that file."""
+    committed = read_results(Path(__file__).parents[1] / "benchmarks" / "results" / "bench.json")
+    said = [(claim.name, claim.said, claim.ways, claim.why) for claim in CLAIMS]
+    assert [(row.name, row.claim, row.ways, row.why) for row in committed.rows] == said
