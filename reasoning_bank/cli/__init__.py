@@ -25,7 +25,7 @@ COMMANDS = {
     "compress": ("compressing", "Shorten a prompt to a token budget: FILE, or standard input."),
     "store": ("storing", "Store what happened on a task, and what it teaches."),
     "capture": ("storing", "Keep an answer from a conversation, if it is worth remembering."),
-    "cache": ("caching", "Show the caches, or empty what outlives a process."),
+    "cache": ("caching", "Show or empty the caches of the bank."),
     "report": ("reporting", "Show how the bank performed, what it should change, and what memories were good for."),
     "advise": ("advising", "Say what to change, by what all processes of the bank measured in the last day."),
     "restore": ("curating", "Bring quarantined memories back into use."),
