@@ -25,7 +25,8 @@ QUERY = Query("which index do the reports need?", min_score=0)
 TASK = "speed up the reports"
 OFF: dict[str, Any] = {"enabled": False}
 IN_FILES: dict[str, Any] = {
-    name: {"backend": "file"} for name in ("retrieval", "queries", "texts", "tools", "profiles")
+    name: {"backend": "hybrid" if name == "retrieval" else "file"}
+    for name in ("retrieval", "queries", "texts", "tools", "profiles")
 }
 Open = Callable[..., AbstractAsyncContextManager[Any]]
 
