@@ -32,7 +32,7 @@ COMMANDS = {
     "prune": ("curating", "Forget what never was of use in a workspace that outgrew its size."),
     "purge": ("curating", "Forget everything that came from one client, token or kind of source."),
     "eval": ("evaluating", "Measure how well the bank finds, abstains and compresses."),
-    "profile": ("profiling", "Run a COMMAND of reasoning-bank under a profiler and write a flame graph of all its threads."),
+    "profile": ("profiling", "Run a command of reasoning-bank under a profiler and write a flame graph."),
     "leaks": ("leaking", "Repeat searches and stores, and name the lines of code that keep more and more memory."),
     "bench": ("benching", "Measure what the bank's promises come to on this machine."),
     "assets": ("weights", "Install, list or verify model weights and tokenizer ranks."),

@@ -26,7 +26,7 @@ FORMATS: Final = {".svg": "flamegraph", ".json": "speedscope"}
 @click.option("--idle", is_flag=True, help="Look at threads that wait, too.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def profile_command(*, output: Path, rate: int, idle: bool, command: Sequence[str]) -> None:
-    """Run a COMMAND of reasoning-bank under a profiler and write a flame graph of all its threads.
+    """Run a command of reasoning-bank under a profiler and write a flame graph.
 
     The profiler is py-spy: install reasoning-bank[profile]. It looks from outside, so the command runs as fast as ever.
 
