@@ -6,6 +6,7 @@ from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
 from reasoning_bank.cache.config import CacheConfig
+from reasoning_bank.cache.keys import told_apart
 from reasoning_bank.cache.registry import get_cache
 
 P = ParamSpec("P")
@@ -27,8 +28,8 @@ def cached(
     Args:
         cache_name: the cache, see `get_cache`.
         ttl: seconds a result may be given again; None takes the cache's.
-        key: what the result depends on, from the arguments; None takes all of them, which must be hashable. Of a
-            method that is its object too: give a key that says what of it matters.
+        key: what the result depends on, from the arguments; None takes all of them, see `told_apart`. Of a method
+            that is its object too: give a key that says what of it matters.
         config: how the cache is made, where it is not there yet.
 
     Example:
@@ -45,10 +46,10 @@ def cached(
 
         def key_of(*args: P.args, **kwargs: P.kwargs) -> Hashable:
             if key is not None:
-                return key(*args, **kwargs)
+                return (name, key(*args, **kwargs))
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            return (name, *bound.args, *sorted(bound.kwargs.items()))
+            return (name, told_apart(bound.args), told_apart(bound.kwargs))
 
         @wraps(function)
         def in_thread(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -15,8 +15,8 @@ class Lifetime:
     """What becomes of a time to live.
 
     Attributes:
-        chance: a random number in [0, 1) for each entry, which makes its time up to 10 % shorter or longer; None
-            leaves it as it is.
+        chance: a random number in [0, 1) for each entry, which makes its time up to 10 % shorter; None leaves it as it
+            is.
         longest: an entry that is read in the second half of its time gets its time anew, up to so many times its first
             time in all (adaptive); 1 never does.
     """
@@ -26,7 +26,7 @@ class Lifetime:
 
     def varied(self, ttl_s: float) -> float:
         """A time to live in seconds, varied by chance."""
-        return ttl_s if self.chance is None else ttl_s * (1 - JITTER + 2 * JITTER * self.chance())
+        return ttl_s if self.chance is None else ttl_s * (1 - JITTER * self.chance())
 
 
 AS_GIVEN = Lifetime()

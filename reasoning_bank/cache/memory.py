@@ -61,7 +61,7 @@ class _Entry(Generic[V]):
     value: V
     size: int
     cost_s: float
-    tags: Collection[str]
+    tags: frozenset[str]
     ttl_s: float
     fresh_until: float
     expires_at: float
@@ -146,7 +146,7 @@ class MemoryCache(Generic[V]):
             return entry.value
 
     def peek(self, key: CacheKey) -> V | None:
-        """As `get`, without being counted."""
+        """As `get`, without being counted as a look-up."""
         with self._lock:
             entry = self._entries.get(key)
             return None if entry is None or self._timer() >= entry.expires_at else entry.value
@@ -157,25 +157,28 @@ class MemoryCache(Generic[V]):
         """Keep `value` under `key`; its time to live starts now.
 
         Args:
-            ttl_s: its own time to live in seconds.
+            ttl_s: its own time to live in seconds; 0 or less keeps nothing.
             tags: what `invalidate_tag` will drop it by.
             cost_s: seconds it took to load: what every hit saves.
         """
         if not self._max_size:
             return
         size = ENTRY_BYTES + self._size_of(key) + self._size_of(value)
-        ttl_s = self._lifetime.varied(ttl_s or self._ttl_s)
+        ttl_s = self._lifetime.varied(self._ttl_s if ttl_s is None else ttl_s)
         with self._lock:
             now = self._timer()
             self._expire(now)
             if (old := self._entries.get(key)) is not None:
                 self._remove(old)
-            if self._max_bytes is not None and size > self._max_bytes:
+            if ttl_s <= 0 or (self._max_bytes is not None and size > self._max_bytes):
                 return
             self._make_room(entries=1, size=size)
             longest = self._lifetime.longest
             fresh_s = ttl_s if longest == 1 else ttl_s / 2
-            self._add(_Entry(key, value, size, cost_s, tags, ttl_s, now + fresh_s, now + ttl_s, now + ttl_s * longest))
+            tagged = frozenset(tags)
+            self._add(
+                _Entry(key, value, size, cost_s, tagged, ttl_s, now + fresh_s, now + ttl_s, now + ttl_s * longest)
+            )
 
     def invalidate(self, key: CacheKey) -> bool:
         """Drop one entry; True when there was one that could still be served."""

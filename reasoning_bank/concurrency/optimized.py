@@ -1,7 +1,7 @@
 """`@optimized_tool`: for any function what the bank does for its own tools."""
 
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -46,50 +46,25 @@ def optimized_tool(
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         name = function.__name__
-        signature = inspect.signature(function)
+        kept = cached(cache_name, ttl=cache_ttl, config=config)(function)
 
-        def key(*args: P.args, **kwargs: P.kwargs) -> Hashable:
-            bound = signature.bind(*args, **kwargs)
-            bound.apply_defaults()
-            return (f"{function.__module__}.{function.__qualname__}", _plain(bound.arguments, name))
-
-        kept = cached(cache_name, ttl=cache_ttl, key=key, config=config)(function)
-
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            noticing.note("this program", name, {"key": key(*args, **kwargs)}, "")
-            return kept(*args, **kwargs)
+        def note(result: object, *args: P.args, **kwargs: P.kwargs) -> None:
+            noticing.note("this program", name, {"args": repr(args), "kwargs": repr(kwargs)}, repr(result))
 
         @wraps(function)
         def in_thread(*args: P.args, **kwargs: P.kwargs) -> R:
             with Timed(observe, f"tool.{name}"):
-                return call(*args, **kwargs)
+                result = kept(*args, **kwargs)
+            note(result, *args, **kwargs)
+            return result
 
         @wraps(function)
         async def on_loop(*args: P.args, **kwargs: P.kwargs) -> Any:
             with Timed(observe, f"tool.{name}"):
-                return await cast("Any", call(*args, **kwargs))
+                result = await cast("Any", kept(*args, **kwargs))
+            note(result, *args, **kwargs)
+            return result
 
         return cast("Callable[P, R]", on_loop) if inspect.iscoroutinefunction(function) else in_thread
 
     return decorate
-
-
-def _plain(value: Any, tool: str) -> Hashable:
-    """What is equal for equal values of the same types only: 1, 1.0, True and "1" are four.
-
-    Raises:
-        TypeError: nothing can be said of two such values.
-    """
-    match value:
-        case dict():
-            items = cast("dict[Any, Any]", value).items()
-            return ("dict", *sorted((repr(key), _plain(each, tool)) for key, each in items))
-        case list() | tuple():
-            parts = cast("list[Any] | tuple[Any, ...]", value)
-            return (type(parts).__name__, *(_plain(each, tool) for each in parts))
-        case bool() | int() | float() | str() | bytes() | None:
-            return (type(value).__name__, repr(value))
-        case Hashable():
-            return value
-        case _:
-            raise TypeError(f"{tool} was given a {type(value).__name__}, and only plain values can be compared")

@@ -160,3 +160,17 @@ def test_many_threads_leave_consistent_counters() -> None:
     statistics = cache.get_statistics()
     assert statistics["total_requests"] == 2000
     assert statistics["cache_size"] <= 8
+
+
+def test_a_tag_given_twice_is_one_tag() -> None:
+    cache = MemoryCache[int]()
+    cache.put(("w", 1), 1, tags=["x", "x"])
+    assert cache.invalidate_tag("w", "x") == 1
+    cache.put(("w", 2), 2)
+    assert cache.get_statistics()["cache_size"] == 1
+
+
+def test_no_time_to_live_keeps_nothing() -> None:
+    cache = MemoryCache[int]()
+    cache.put(("w", 1), 1, ttl_s=0)
+    assert cache.get(("w", 1)) is None

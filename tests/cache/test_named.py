@@ -317,6 +317,31 @@ def test_errors_of_a_cached_function_are_not_kept_and_its_key_can_be_chosen() ->
     assert work(1, "third") == "second"
 
 
+def test_functions_of_one_cache_and_arguments_that_look_alike_are_kept_apart() -> None:
+    def by_number(number: int) -> int:
+        return number
+
+    @cached("shared", key=by_number)
+    def name_of(number: int) -> str:
+        return f"name {number}"
+
+    @cached("shared", key=by_number)
+    def price_of(number: int) -> str:
+        return f"price {number}"
+
+    @cached("shared")
+    def told(*args: object, **kwargs: object) -> str:
+        return repr((args, kwargs))
+
+    assert (price_of(1), name_of(1)) == ("price 1", "name 1")
+    assert [told(("a", 1)), told(a=1), told(1), told(True)] == [
+        "((('a', 1),), {})",
+        "((), {'a': 1})",
+        "((1,), {})",
+        "((True,), {})",
+    ]
+
+
 def test_a_name_means_one_cache() -> None:
     config = CacheConfig(max_size=3, eviction_policy=EvictionPolicy.LFU)
     assert get_cache("mine", config) is get_cache("mine") is get_cache("mine", config)

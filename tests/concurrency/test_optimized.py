@@ -64,7 +64,25 @@ def test_values_of_other_types_are_other_calls() -> None:
     def told(value: object) -> str:
         return repr(value)
 
-    values: list[object] = [1, 1.0, True, "1", [1], (1,), {1: 1}, {"1": 1}, b"1", [[1], 1], [[1, 1]], None]
+    @dataclass(frozen=True)
+    class Held:
+        number: float
+
+    values: list[object] = [
+        1,
+        1.0,
+        True,
+        "1",
+        [1],
+        (1,),
+        {1: 1},
+        {"1": 1},
+        b"1",
+        [[1], 1],
+        [[1, 1]],
+        Held(1),
+        Held(True),
+    ]
     assert [told(value) for value in values] == [repr(value) for value in values]
 
 
@@ -77,7 +95,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
     def told(value: object) -> str:
         return repr(value)
 
-    with pytest.raises(TypeError, match="told was given a Changing"):
+    with pytest.raises(TypeError, match="a Changing cannot be compared"):
         told([Changing(1)])
 
 
