@@ -162,6 +162,11 @@ def figures(times: Times, caches: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {
         name: {
             "hit_rate": {each: said["hit_rate"] for each, said in caches[name].items() if said["total_requests"]},
+            "saved_per_hit_ms": {
+                each: round(1000 * said["saved_s"] / said["hits"], 4)
+                for each, said in caches[name].items()
+                if said["hits"]
+            },
             "mb": round(sum(said["bytes"] for said in caches[name].values()) / 2**20, 2),
             "saved": {kind: _saved(off[kind], its[kind]) for kind in its},
         }
