@@ -195,8 +195,9 @@ def test_what_a_cache_is_not_told_is_the_default_of_that_cache(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[cache.memories]\nbackend = 'redis'", "cache.memories.backend is 'redis': this cache is looked up in"),
-        ("[cache.tools]\nbackend = 'redis'", "set cache.redis_url, such as redis://"),
+        ("[cache.memories]\nbackend = 'redis'", "cache.memories.backend is 'redis' and can only be 'memory': worker threads"),
+        ("[cache.tools]\nbackend = 'file'", "it holds prompts as they came, which privacy has not seen"),
+        ("[cache.queries]\nbackend = 'redis'", "set cache.redis_url, such as redis://"),
         ("[cache.tools]\nbackend = 'disk'", "setting 'cache.tools.backend': Input should be 'memory'"),
         ("[cache.tols]\nsize = 1", "unknown setting 'cache.tols'; did you mean 'cache.tools"),
         ("[cache]\nmemories_size = 1", "unknown setting 'cache.memories_size'; did you mean 'cache.memories.size'"),

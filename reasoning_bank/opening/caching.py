@@ -19,10 +19,9 @@ from reasoning_bank.cache.lifetime import Lifetime
 from reasoning_bank.cache.memory import MemoryCache
 from reasoning_bank.cache.named import Cache
 from reasoning_bank.cache.stores import Stores
-from reasoning_bank.compression.results import Compression
 from reasoning_bank.errors import InputError
 from reasoning_bank.opening.clockwork import Clockwork
-from reasoning_bank.records import JsonValue, Memory, MemoryDetail, Retrieval
+from reasoning_bank.records import JsonValue, Memory, Retrieval
 from reasoning_bank.retrieval.intent import Intent
 from reasoning_bank.retrieval.options import RetrievalCaches
 from reasoning_bank.settings import Settings
@@ -40,13 +39,12 @@ _MB: Final = 2**20
 _TYPES: Final[Mapping[str, Any]] = {
     "retrieval": Retrieval,
     "profiles": WorkspaceProfile,
-    "tools": Compression | MemoryDetail,
 }
 """What leaves the process as JSON of a type; vectors leave it as numbers, answers of models as plain JSON."""
 
 
 _GAUGES: Final[Mapping[str, Literal["cache_size", "bytes"]]] = {"entries": "cache_size", "bytes": "bytes"}
-_ABSOLUTE: Final = {"texts", "llm"}
+_ABSOLUTE: Final = {"llm"}
 """What their values depend on is in the keys; what others keep depends on settings and release too."""
 
 
@@ -189,7 +187,7 @@ def _location(settings: Settings, name: str, backend: str) -> str | None:
 def _codecs(settings: Settings, shared: set[str]) -> tuple[dict[str, Codec[Any]], str]:
     """How values leave the process, and what they depend on beside their keys: settings and release."""
     typed: dict[str, Codec[Any]] = {name: json_codec(kind) for name, kind in _TYPES.items() if name in shared}
-    arrays: dict[str, Codec[Any]] = {name: array_codec() for name in ("queries", "texts") if name in shared}
+    arrays: dict[str, Codec[Any]] = {"queries": array_codec()} if "queries" in shared else {}
     deciding = (settings.retrieval, settings.vectors, settings.embeddings, settings.compression)
     said = [metadata.version("reasoning-bank"), *(each.model_dump_json() for each in deciding)]
     return typed | arrays, hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]

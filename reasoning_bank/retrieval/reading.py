@@ -19,6 +19,9 @@ from reasoning_bank.storage.database import Database
 from reasoning_bank.storage.profile import Marks, State, WorkspaceProfile
 
 _MOST_AHEAD: Final = 32
+_LONGEST_KEPT: Final = 16_384
+"""Characters of a trajectory beside which a memory is kept: looking through a long one, to know what memory it takes,
+costs the event loop more than reading it again."""
 
 
 class Reader:
@@ -75,19 +78,25 @@ class Reader:
 
     async def ahead(self, workspace: str, ids: Sequence[str]) -> None:
         """Read memories that are likely to be asked for next, and what else their traces taught."""
-        siblings = await self._database.read(lambda c: memories.beside(c, workspace, ids))
-        await self.details(workspace, list(dict.fromkeys([*ids, *siblings]))[:_MOST_AHEAD])
+
+        def worth_reading(connection: Connection) -> list[str]:
+            wanted = dict.fromkeys([*ids, *memories.beside(connection, workspace, ids)])
+            kept = memories.with_short_traces(connection, workspace, wanted, most=_LONGEST_KEPT)
+            return [id_ for id_ in wanted if id_ in kept][:_MOST_AHEAD]
+
+        await self.details(workspace, await self._database.read(worth_reading))
 
     async def _read(self, workspace: str, ids: Sequence[str]) -> dict[str, MemoryDetail]:
-        def read(connection: Connection) -> tuple[State, dict[str, Marks], dict[str, MemoryDetail]]:
+        def read(connection: Connection) -> tuple[State, dict[str, Marks], dict[str, MemoryDetail], set[str]]:
             state, marks = profile.state(connection, workspace), profile.marks(connection, workspace, ids)
-            return state, marks, _details(connection, workspace, ids)
+            kept = memories.with_short_traces(connection, workspace, ids, most=_LONGEST_KEPT)
+            return state, marks, _details(connection, workspace, ids), kept
 
         started = self._timer()
-        state, marks, fresh = await self._database.read(read)
+        state, marks, fresh, kept = await self._database.read(read)
         cost_s = (self._timer() - started) / len(fresh)
-        for id_, detail in fresh.items():
-            await self._details.set(_key(state, id_, marks[id_]), detail, namespace=workspace, cost_s=cost_s)
+        for id_ in kept:
+            await self._details.set(_key(state, id_, marks[id_]), fresh[id_], namespace=workspace, cost_s=cost_s)
         return fresh
 
 

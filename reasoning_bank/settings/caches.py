@@ -7,8 +7,15 @@ from pydantic import Field, SecretStr, model_validator
 
 from reasoning_bank.settings.fields import Group
 
-IN_PROCESS: Final = ("memories", "intents", "contexts", "calculations")
-"""Caches that worker threads look into within microseconds: a trip to a file or a server costs more than they save."""
+IN_PROCESS: Final = {
+    **dict.fromkeys(
+        ("memories", "intents", "contexts", "calculations"),
+        "worker threads look into it in microseconds, and only memory is faster than the work it saves",
+    ),
+    "tools": "it holds prompts as they came, which privacy has not seen: they never leave the process",
+    "texts": "one prompt looks up hundreds at once, and only memory is faster than embedding them",
+}
+"""Caches that are in this process only, and why."""
 
 
 class NamedCacheSettings(Group):
@@ -46,7 +53,8 @@ class CacheSettings(Group):
     )
     auto_size: bool = Field(
         default=False,
-        description="Let caches grow and shrink by what they measurably save, within `memory_mb`.",
+        description="Let caches grow and shrink by what they measurably save, within `memory_mb`, and let what is read"
+        " again and again live up to four times as long.",
     )
     warm: bool = Field(
         default=True, description="After the start, read into memory what was used last and most, in the background."
@@ -77,9 +85,7 @@ class CacheSettings(Group):
     tools: NamedCacheSettings = Field(
         default=_kept(2_000, 180.0), description="Results of compress_prompt and get_memory."
     )
-    calculations: NamedCacheSettings = Field(
-        default=_kept(5_000, 60.0), description="Token counts, and how relevant a memory is to a query."
-    )
+    calculations: NamedCacheSettings = Field(default=_kept(5_000, 60.0), description="Token counts of texts.")
 
     @model_validator(mode="before")
     @classmethod
@@ -99,8 +105,7 @@ class CacheSettings(Group):
         for name, cache in self.named().items():
             if cache.backend != "memory" and name in IN_PROCESS:
                 raise ValueError(
-                    f"cache.{name}.backend is {cache.backend!r}: this cache is looked up in microseconds by worker "
-                    "threads, and only 'memory' is faster than the work it saves"
+                    f"cache.{name}.backend is {cache.backend!r} and can only be 'memory': {IN_PROCESS[name]}"
                 )
             if cache.backend == "redis" and self.redis_url is None:
                 raise ValueError(

@@ -15,7 +15,7 @@ from reasoning_bank.storage import changes, lineage
 from reasoning_bank.storage.batches import batches
 from reasoning_bank.storage.index_rows import IndexRow, load_for_index, write_terms
 from reasoning_bank.storage.memory_rows import item_values, memory_values, read_memory
-from reasoning_bank.storage.schema import embeddings, memories, memory_parents, memory_tags
+from reasoning_bank.storage.schema import embeddings, memories, memory_parents, memory_tags, traces
 from reasoning_bank.storage.scope import is_live, is_one_of, is_searchable, scoped_ids
 from reasoning_bank.storage.timestamps import to_micros
 from reasoning_bank.text.analyser import Terms
@@ -42,6 +42,7 @@ __all__ = [
     "supersede",
     "undelete",
     "update",
+    "with_short_traces",
 ]
 
 
@@ -123,6 +124,18 @@ def beside(connection: Connection, workspace: str, ids: Iterable[str]) -> list[s
         mine = select(memories.c.trace_id).where(memories.c.workspace == workspace, memories.c.id.in_(some))
         others = (memories.c.workspace == workspace) & memories.c.trace_id.in_(mine) & memories.c.id.not_in(some)
         found += connection.scalars(select(memories.c.id).where(others, is_searchable()))
+    return found
+
+
+def with_short_traces(connection: Connection, workspace: str, ids: Iterable[str], *, most: int) -> set[str]:
+    """Those of the ids whose trace has a trajectory of at most so many characters of JSON."""
+    said = (traces.c.workspace == memories.c.workspace) & (traces.c.id == memories.c.trace_id)
+    statement = (
+        select(memories.c.id).join(traces, said).where(func.length(func.coalesce(traces.c.trajectory, "")) <= most)
+    )
+    found: set[str] = set()
+    for some in batches(ids):
+        found.update(connection.scalars(statement.where(memories.c.workspace == workspace, memories.c.id.in_(some))))
     return found
 
 

@@ -82,3 +82,19 @@ async def test_a_full_queue_gives_up_what_waits_longest_and_errors_end_nothing()
     running.cancel()
     assert [int(ids[0]) for ids in read] == list(range(19, 3, -1))
     assert queue.counters() == {"done": 15, "dropped": 4}
+
+
+async def test_memories_of_long_traces_are_read_each_time_and_not_ahead(settings: Settings) -> None:
+    """To know what memory a long trajectory takes, the event loop would look through all of it."""
+    async with ReasoningBank(settings) as bank:
+        steps = [{"thought": "look at the plan of the query", "number": number} for number in range(1_000)]
+        lesson = MemoryItem(text="", title="Index the filter of slow reports", content="Add an index on its column.")
+        told = NewTrace(task="reports", outcome="success", trajectory=steps)
+        id_ = (await bank.store_trace("w", told, memories=[lesson])).memories[0].id or ""
+        for _ in range(2):
+            (detail,) = await bank.get_memories("w", [id_])
+            assert detail.trace.report.trajectory == steps
+        await bank.rooms.reader.ahead("w", [id_])
+        details = bank.rooms.caches.tools.memory
+        assert details is not None
+        assert (details.get_statistics()["cache_size"], details.get_statistics()["hits"]) == (0, 0)

@@ -26,7 +26,7 @@ TASK = "speed up the reports"
 OFF: dict[str, Any] = {"enabled": False}
 IN_FILES: dict[str, Any] = {
     name: {"backend": "hybrid" if name == "retrieval" else "file"}
-    for name in ("retrieval", "queries", "texts", "tools", "profiles")
+    for name in ("retrieval", "queries", "profiles")
 }
 Open = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -87,7 +87,7 @@ async def test_answers_in_files_outlive_the_process_and_are_as_without_caches(op
             assert await bank.compress(ADVICE * 20, ratio=0.3, query="index") == short
             assert await bank.profile("w") == about
             hits = {name: said["hits"] for name, said in (await bank.rooms.caches.statistics()).items()}
-            assert (hits["tools"], hits["profiles"], hits["retrieval"]) == ((2, 1, 1) if cached else (0, 0, 0))
+            assert (hits["profiles"], hits["retrieval"]) == ((1, 1) if cached else (0, 0))
     async with opened(IN_FILES, retrieval={"floor": 0.4}) as bank:
         await bank.wait_until_searchable(timeout_s=30)
         await bank.rooms.retriever.warm("w")

@@ -26,7 +26,7 @@ PLACES: Final = ("memory", "file", "redis", "hybrid file", "hybrid redis")
 MIXED: Final = "mixed redis"
 """Each cache in another place: short."""
 SPACES: Final = ("alpha", "beta")
-SHARED: Final = ("retrieval", "queries", "texts", "profiles", "tools")
+SHARED: Final = ("retrieval", "queries", "profiles")
 """The caches that can be elsewhere than in memory, but for that of language models."""
 TOPICS: Final = (
     "migration deadlock", "flaky fixture", "index rebuild", "retry budget", "parser of dates", "cache warmup",
@@ -132,7 +132,9 @@ def _played(
 
 def _caches(place: str, url: str) -> dict[str, str]:
     backend, _, behind = place.partition(" ")
-    backends = ("hybrid", "redis", "file", "hybrid", "file") if place == MIXED else [backend] * len(SHARED)
+    backends = (
+        ("hybrid", "redis", "file", "hybrid", "file")[: len(SHARED)] if place == MIXED else [backend] * len(SHARED)
+    )
     environment = {
         f"REASONING_BANK_CACHE__{name.upper()}__BACKEND": its for name, its in zip(SHARED, backends, strict=True)
     }
