@@ -227,7 +227,7 @@ async def _probe(bank: ReasoningBank, looks: list[float]) -> None:
     while True:
         number += 1
         started = time.perf_counter()
-        await bank.rooms.caches.tools.get(("probe", number % 50), namespace=SPACE)
+        await bank.rooms.caches.profiles.get(("probe", number % 50), namespace=SPACE)
         looks.append(1000 * (time.perf_counter() - started))
         await asyncio.sleep(_PROBE_S)
 
