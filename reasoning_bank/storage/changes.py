@@ -2,13 +2,17 @@
 
 A row names a memory and a kind of change, never a state: the state is read from `memories`. An older row of the same
 memory and kind is replaced, so whoever is far behind reads each memory once.
+
+A seq is the time of its change in microseconds, or one more than the seq before where the clock is behind it. So a bank
+that is put back from a backup never gives a seq a second time: what caches outside the process keep under a seq of the
+time after the backup is never found again.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, select, text
 
 from reasoning_bank.storage.schema import changes
 
@@ -17,7 +21,7 @@ Op = Literal["insert", "update", "delete", "undelete", "embedded", "counters"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry of the log; `seq` ascends in the order of commits, over all workspaces."""
+    """One entry of the log; `seq` ascends in the order of commits, over all workspaces, with gaps."""
 
     seq: int
     memory_id: str
@@ -48,4 +52,7 @@ def last_seq(connection: Connection, workspace: str) -> int:
     return connection.scalar(statement) or 0
 
 
-_APPEND = insert(changes).prefix_with("OR REPLACE")
+_NEXT = text("""max(
+    coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'change_log'), 0) + 1,
+    CAST((julianday('now') - 2440587.5) * 86400e6 AS INTEGER))""")
+_APPEND = insert(changes).prefix_with("OR REPLACE").values(seq=_NEXT)

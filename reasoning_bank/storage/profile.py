@@ -17,8 +17,11 @@ _MOST: Final = 20
 _LOOKED_AT: Final = 1_000
 """Memories whose language is told, the latest: of a thousand more the shares would not differ."""
 
-State = tuple[int, int, str]
-"""Differs after any write that a profile or a memory in full can show, except for what `Marks` are of a memory."""
+State = tuple[int, str, str]
+"""Differs after any write that a profile or a memory in full can show, except for what `Marks` are of a memory.
+
+It never comes again, not even in a bank put back from a backup: the latest change, the id of the latest trace, the model.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,10 @@ class WorkspaceProfile:
 
 def state(connection: Connection, workspace: str) -> State:
     """What tells in tens of microseconds whether a profile or a memory in full, read at the same state, still holds."""
-    traces = select(func.max(schema.traces.c.seq)).where(schema.traces.c.workspace == workspace)
+    traces = schema.traces.c
+    latest = select(traces.id).where(traces.workspace == workspace).order_by(traces.seq.desc()).limit(1)
     model = embeddings.active_model(connection) or ""
-    return changes.last_seq(connection, workspace), connection.scalar(traces) or 0, model
+    return changes.last_seq(connection, workspace), connection.scalar(latest) or "", model
 
 
 def marks(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, Marks]:
