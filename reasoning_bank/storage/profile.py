@@ -20,7 +20,7 @@ _LOOKED_AT: Final = 1_000
 State = tuple[int, str, str]
 """Differs after any write that a profile or a memory in full can show, except for what `Marks` are of a memory.
 
-It never comes again, not even in a bank put back from a backup: the latest change, the id of the latest trace, the model.
+The latest change, the id of the latest trace, the model: none comes again, not even in a bank put back from a backup.
 """
 
 

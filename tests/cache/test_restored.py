@@ -38,8 +38,9 @@ async def store(bank: ReasoningBank, tag: str) -> None:
 
 async def seen(bank: ReasoningBank) -> tuple[list[str], set[str], int]:
     """What searches find, and the tags and the number of traces that the profile has; asked twice, to be kept."""
-    for _ in range(2):
-        found, about = await bank.retrieve("w", QUERY), await bank.profile("w")
+    await bank.retrieve("w", QUERY)
+    await bank.profile("w")
+    found, about = await bank.retrieve("w", QUERY), await bank.profile("w")
     return sorted(each.memory.item.title for each in found.memories), set(about.tags), about.counts.traces
 
 
