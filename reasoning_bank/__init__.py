@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from reasoning_bank.cache.config import EvictionPolicy as EvictionPolicy
     from reasoning_bank.cache.decorator import cached as cached
     from reasoning_bank.cache.memory import MemoryCache as MemoryCache
+    from reasoning_bank.cache.registry import cache_statistics as cache_statistics
+    from reasoning_bank.cache.registry import close_caches as close_caches
     from reasoning_bank.cache.registry import get_cache as get_cache
     from reasoning_bank.compressing import compress as compress
     from reasoning_bank.compression.compressor import PromptCompressor as PromptCompressor
@@ -75,7 +77,9 @@ _HOMES = {
     "StoreResult": "reasoning_bank.records",
     "Trace": "reasoning_bank.records",
     "benchmark_optimization": "reasoning_bank.monitoring.comparison",
+    "cache_statistics": "reasoning_bank.cache.registry",
     "cached": "reasoning_bank.cache.decorator",
+    "close_caches": "reasoning_bank.cache.registry",
     "compress": "reasoning_bank.compressing",
     "get_cache": "reasoning_bank.cache.registry",
     "load_settings": "reasoning_bank.settings",
@@ -117,7 +121,9 @@ __all__ = [
     "StoreResult",
     "Trace",
     "benchmark_optimization",
+    "cache_statistics",
     "cached",
+    "close_caches",
     "compress",
     "get_cache",
     "load_settings",

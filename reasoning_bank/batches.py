@@ -69,8 +69,13 @@ class Batches:
 
         Raises:
             InputError: the workspace cannot be named so.
+            BusyError: too much background work waits; nothing is stored, and the error says when to try again.
             StorageError: what was not answered was not written.
         """
+        from reasoning_bank.storage import outbox  # noqa: PLC0415 -- a server imports this module before its handshake
+
+        most = self._rooms.settings.background.max_pending
+        await self._rooms.database.read(lambda connection: outbox.refuse_above(connection, most))
         record = partial(self._rooms.learning.recorder.record_many, named_workspace(workspace), source=source)
         results: list[StoreResult | InputError] = []
         for start in range(0, len(traces), TRACES_AT_ONCE):

@@ -195,7 +195,7 @@ def test_what_a_cache_is_not_told_is_the_default_of_that_cache(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[cache.memories]\nbackend = 'redis'", "cache.memories.backend is 'redis' and can only be 'memory': worker threads"),
+        ("[cache.memories]\nbackend = 'redis'", "cache.memories.backend is 'redis' and can only be 'memory': worker"),
         ("[cache.tools]\nbackend = 'file'", "it holds prompts as they came, which privacy has not seen"),
         ("[cache.queries]\nbackend = 'redis'", "set cache.redis_url, such as redis://"),
         ("[cache.tools]\nbackend = 'disk'", "setting 'cache.tools.backend': Input should be 'memory'"),

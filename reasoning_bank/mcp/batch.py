@@ -168,8 +168,9 @@ async def _body(request: Request, *, most: int) -> bytes | None:
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
-    """What `work` returns, or None: it is cancelled when the client leaves."""
+    """What `work` returns, or None: it is cancelled when the client leaves. Raises what it is refused with."""
     answers: list[T] = []
+    refused: list[ReasoningBankError] = []
     async with anyio.create_task_group() as group:
 
         async def watch() -> None:
@@ -178,8 +179,13 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | No
             group.cancel_scope.cancel()
 
         group.start_soon(watch)
-        answers.append(await work)
+        try:
+            answers.append(await work)
+        except ReasoningBankError as error:  # raised below: inside it would come out as a group of one
+            refused.append(error)
         group.cancel_scope.cancel()
+    if refused:
+        raise refused[0]
     return answers[0] if answers else None
 
 

@@ -85,6 +85,7 @@ async def language_model(
     if chosen.model is None:
         yield None
         return
+    await anyio.to_thread.run_sync(clean, "")  # the first text reads the rules, which is not for the event loop
     limits = Limits(
         tokens=chosen.tokens_per_day,
         tokens_per_workspace=chosen.tokens_per_day_per_workspace,

@@ -89,6 +89,8 @@ async def test_an_import_waits_while_too_much_is_queued_and_a_store_does_not(set
         await bank.rooms.database.write(lambda c: outbox.enqueue(c, "w", "nobody's", 1, 2, 3, now=now))
         with pytest.raises(BusyError, match="try again in 2 seconds"):
             await bank.store_many("w", [row])
+        with pytest.raises(BusyError, match="try again in 2 seconds"):
+            await bank.batches.store_traces("w", [told(1)])
         await bank.store_trace("w", NewTrace("fresh", outcome="success"))
         assert (await bank.stats("w"))["traces"] == 1
         await bank.rooms.database.write(finish)

@@ -9,7 +9,7 @@ import pytest
 
 from reasoning_bank.bank import ReasoningBank
 from reasoning_bank.errors import NotFoundError
-from reasoning_bank.records import MemoryItem, NewTrace, Query
+from reasoning_bank.records import JsonValue, MemoryItem, NewTrace, Query
 from reasoning_bank.retrieval.ahead import Prefetcher
 from reasoning_bank.settings import Settings, load_settings
 
@@ -87,7 +87,7 @@ async def test_a_full_queue_gives_up_what_waits_longest_and_errors_end_nothing()
 async def test_memories_of_long_traces_are_read_each_time_and_not_ahead(settings: Settings) -> None:
     """To know what memory a long trajectory takes, the event loop would look through all of it."""
     async with ReasoningBank(settings) as bank:
-        steps = [{"thought": "look at the plan of the query", "number": number} for number in range(1_000)]
+        steps: list[JsonValue] = [{"thought": f"look at the plan of query {number}"} for number in range(1_000)]
         lesson = MemoryItem(text="", title="Index the filter of slow reports", content="Add an index on its column.")
         told = NewTrace(task="reports", outcome="success", trajectory=steps)
         id_ = (await bank.store_trace("w", told, memories=[lesson])).memories[0].id or ""

@@ -58,6 +58,7 @@ async def test_traces_are_stored_and_found_in_the_order_of_the_lists(real: Reaso
     async with serving(real, real.settings) as url:
         first = await answers(url, "store", traces)
         again = await answers(url, "store", traces)
+        await real.wait_until_searchable(timeout_s=60)  # words alone hardly tell one shop from another
         found = await answers(url, "retrieve", [{"task": task, "k": 1} for task in tasks])
     ids = [each["answer"]["memories"][0]["id"] for each in first]
     assert len(set(ids)) == 12
