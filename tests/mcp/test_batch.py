@@ -53,12 +53,13 @@ async def answers(url: str, kind: str, items: list[Any]) -> list[dict[str, Any]]
 
 
 async def test_traces_are_stored_and_found_in_the_order_of_the_lists(real: ReasoningBank) -> None:
-    tasks = [f"{TASK} of shop {number}" for number in range(12)]
+    shops = "bakery grocer florist tailor cobbler chemist butcher jeweller stationer brewer optician barber".split()
+    tasks = [f"{TASK} of the {shop}" for shop in shops]
     traces = [{"task": task, "memories": [LESSON | {"title": f"Lesson {task}"}]} for task in tasks]
     async with serving(real, real.settings) as url:
         first = await answers(url, "store", traces)
         again = await answers(url, "store", traces)
-        await real.wait_until_searchable(timeout_s=60)  # words alone hardly tell one shop from another
+        await real.wait_until_searchable(timeout_s=60)
         found = await answers(url, "retrieve", [{"task": task, "k": 1} for task in tasks])
     ids = [each["answer"]["memories"][0]["id"] for each in first]
     assert len(set(ids)) == 12
