@@ -1,7 +1,8 @@
 """Thresholds over what was measured, and what they say: pure functions of a snapshot and of what they said before.
 
 A figure is judged only where enough observations stand behind it. What is bad has to stay bad for a while before it is
-raised, and good for a while before it clears, so that a figure at its threshold does not flap.
+raised, and good for a while before it clears, so that a figure at its threshold does not flap. What is raised after a while
+is the level of that while that was nearest to what was raised before.
 """
 
 import tomllib
@@ -20,7 +21,8 @@ from reasoning_bank.monitoring.snapshot import Snapshot, Window
 from reasoning_bank.records import JsonValue
 
 Level = Literal["ok", "pending", "warning", "critical"]
-_ORDER: Final = ("ok", "warning", "critical")
+Raised = Literal["ok", "warning", "critical"]
+_ORDER: Final[tuple[Raised, ...]] = ("ok", "warning", "critical")
 _PACKAGED: Final = "alerts.toml"
 
 
@@ -31,7 +33,7 @@ class Threshold(BaseModel):
         metric: as `Snapshot.value` takes it; with `*` it is about each name that fits.
         worse: on which side of its target a figure is bad.
         target, critical: a figure beyond the first is a warning, beyond the second critical.
-        least: observations below which a figure says nothing.
+        least: observations below which a figure says nothing; a gauge needs none.
         for_s, clear_s: how long it has to be bad before it is raised, and well before it clears.
         about: what it means, and where to look.
     """
@@ -56,7 +58,7 @@ class Threshold(BaseModel):
             raise ValueError(f"critical {self.critical:g} is not worse than target {self.target:g}")
         return self
 
-    def judge(self, snapshot: Snapshot, metric: str) -> tuple[Literal["ok", "warning", "critical"], float | None]:
+    def judge(self, snapshot: Snapshot, metric: str) -> tuple[Raised, float | None]:
         """What a figure is worth now, and the figure; None where too little stands behind it."""
         value = snapshot.value(metric, self.window)
         if value is None or observations(snapshot, metric, self.window) < self.least:
@@ -76,7 +78,7 @@ class Alert:
         since: when the level began, aware UTC.
         value: the figure; None where too little stands behind it.
         raised: the level that holds, whatever the figure says at this moment.
-        turning: since when the figure has said otherwise.
+        turning: since when the figure has been on the other side of `raised`, and the nearest level it had there.
     """
 
     threshold: Threshold
@@ -84,8 +86,8 @@ class Alert:
     level: Level
     since: datetime
     value: float | None
-    raised: Literal["ok", "warning", "critical"] = "ok"
-    turning: datetime | None = None
+    raised: Raised = "ok"
+    turning: tuple[datetime, Raised] | None = None
 
     @property
     def line(self) -> str:
@@ -143,15 +145,20 @@ def changes(before: Alerts, now: Alerts) -> list[Alert]:
     return [alert for key, alert in now.items() if alert.raised != (before[key].raised if key in before else "ok")]
 
 
-def _turned(alert: Alert, level: Literal["ok", "warning", "critical"], at: datetime) -> Alert:
+def _turned(alert: Alert, level: Raised, at: datetime) -> Alert:
     if level == alert.raised:
         return _shown(replace(alert, turning=None), at)
-    worse = _ORDER.index(level) > _ORDER.index(alert.raised)
-    wait = timedelta(seconds=alert.threshold.for_s if worse else alert.threshold.clear_s)
-    turning = alert.turning or at
-    if at - turning < wait:
-        return _shown(replace(alert, turning=turning), at, pending=worse and alert.raised == "ok")
-    return _shown(replace(alert, raised=level, turning=None), at)
+    worse = _worse(level, alert)
+    since, nearest = at, level
+    if alert.turning is not None and _worse(alert.turning[1], alert) == worse:
+        since, nearest = alert.turning[0], (min if worse else max)(alert.turning[1], level, key=_ORDER.index)
+    if at - since < timedelta(seconds=alert.threshold.for_s if worse else alert.threshold.clear_s):
+        return _shown(replace(alert, turning=(since, nearest)), at, pending=worse and alert.raised == "ok")
+    return _shown(replace(alert, raised=nearest, turning=None), at)
+
+
+def _worse(level: Raised, alert: Alert) -> bool:
+    return _ORDER.index(level) > _ORDER.index(alert.raised)
 
 
 def _shown(alert: Alert, at: datetime, *, pending: bool = False) -> Alert:

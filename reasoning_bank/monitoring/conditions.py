@@ -1,5 +1,6 @@
 """Figures by name: which a pattern names, what stands behind one, and comparisons of them."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -37,10 +38,10 @@ def part_named(pattern: str, metric: str) -> str:
 
 
 def observations(snapshot: Snapshot, metric: str, window: Window) -> float:
-    """How many observations a figure rests on: calls, look-ups, increments; 1 for what is read from a gauge."""
+    """How many observations a figure rests on: calls, look-ups, increments. A gauge needs no more than it is."""
     name, _, statistic = metric.rpartition(":")
     if statistic == "value":
-        return 1.0 if name in snapshot.gauges else 0.0
+        return math.inf if name in snapshot.gauges else 0.0
     counted = "lookups" if statistic in ("hit_rate", "lookups") else "count"
     return snapshot.value(f"{name}:{counted}", window) or 0.0
 
@@ -62,6 +63,8 @@ class Evidence(Mapping[str, float]):
         value = self._further.get(name)
         if value is None and ":" in name:
             value = self._snapshot.value(name, self._window)
+        if value is None and self._is_nought(name):
+            value = 0.0
         if value is None:
             raise KeyError(name)
         self.seen[name] = value
@@ -74,6 +77,14 @@ class Evidence(Mapping[str, float]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+    def _is_nought(self, name: str) -> bool:
+        # What a cache counts is stored where it is more than nought: beside look-ups, what is missing is nought.
+        cache = name.rpartition(".")[0]
+        return name.startswith("cache.") and name.endswith(":count") and bool(self._lookups(cache))
+
+    def _lookups(self, cache: str) -> float | None:
+        return self._snapshot.value(f"{cache}:lookups", self._window)
 
     def about(self, pattern: str) -> list[str]:
         """What `*` stands for in a metric, once for each figure it names."""

@@ -32,7 +32,7 @@ class Snapshot:
         at: the moment, aware UTC.
         uptime_s: seconds since the start or the last reset.
         operations: durations by operation and window; a window without a call is absent.
-        counters: what was added up, by name and window.
+        counters: what was added up, by name and window; a window to which nothing was added is absent.
         gauges: what stood at the moment, by name.
     """
 
@@ -62,9 +62,9 @@ class Snapshot:
             return self._looked_up(name, statistic, window)
         if (summary := self.operations.get(name, {}).get(window)) is not None:
             return self._of_operation(summary, statistic, window)
-        counted = self.counters.get(name, {}).get(window)
-        if counted is None or statistic not in ("count", "per_minute"):
+        if name not in self.counters or statistic not in ("count", "per_minute"):
             return None
+        counted = self.counters[name].get(window, 0.0)
         return counted if statistic == "count" else counted / self._minutes(window)
 
     def _looked_up(self, name: str, statistic: str, window: Window) -> float | None:

@@ -73,8 +73,10 @@ class Caches:
         return dict(zip(named, await asyncio.gather(*(each.statistics() for each in named.values())), strict=True))
 
     def counters(self) -> dict[str, float]:
-        """`NAME.hits`, `.misses`, `.evictions` and `.expirations` of this process, in microseconds."""
-        return {f"{name}.{what}": n for name, cache in self.named().items() for what, n in cache.counters().items()}
+        """`NAME.hits`, `.misses`, `.evictions` and `.expirations` of each cache that is on, in microseconds."""
+        # One that is off misses by decision: nobody is to be warned of it.
+        on = {name: cache for name, cache in self.named().items() if cache.config.enabled}
+        return {f"{name}.{what}": n for name, cache in on.items() for what, n in cache.counters().items()}
 
     def gauges(self) -> dict[str, Callable[[], float]]:
         """What reads `NAME.entries` and `NAME.bytes` of every cache in memory."""

@@ -81,6 +81,17 @@ def test_a_cache_whose_entries_expire_lives_too_short() -> None:
     assert found["cache-lifetime-too-short-retrieval"].example == "[cache.retrieval]\nttl_s = 600"
 
 
+def test_what_a_cache_never_counted_is_nought() -> None:
+    """As a bank stores it: counters at nought are left out."""
+    expired = lookups("retrieval", hits=50, misses=150, expired=100)
+    for zero in ("cache.retrieval.evictions", "cache.retrieval.missed_by_size"):
+        del expired[zero]
+    assert "cache-lifetime-too-short-retrieval" in advised(snapshot(counters=expired), SETTINGS)
+    unlike = {"cache.retrieval.hits": 5.0, "cache.retrieval.misses": 595.0}
+    found = advised(snapshot(counters=unlike), {"setting.cache.retrieval.size": 500.0})
+    assert found["cache-without-repeats-retrieval"].evidence["cache.retrieval.missed_by_size:count"] == 0
+
+
 def test_a_cache_that_serves_well_is_left_alone() -> None:
     assert advised(snapshot(counters=lookups("retrieval", hits=180, misses=20, by_size=10)), SETTINGS) == {}
 

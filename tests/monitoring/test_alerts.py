@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from reasoning_bank.errors import ConfigError
 from reasoning_bank.monitoring.alerts import Alerts, Threshold, at_once, changes, judged, read_thresholds
+from reasoning_bank.monitoring.metrics import PerformanceMonitor
 from reasoning_bank.monitoring.snapshot import Snapshot, Summary
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -22,13 +24,14 @@ def snapshot(
     ms: float = 0.0,
     *,
     count: int = 100,
+    errors: int = 0,
     after_s: float = 0.0,
     name: str = "retrieve_memory",
     counters: Mapping[str, float] | None = None,
     gauges: Mapping[str, float] | None = None,
 ) -> Snapshot:
     seconds = ms / 1000
-    summary = Summary(count, 0, seconds * count, seconds, seconds, seconds, seconds, seconds)
+    summary = Summary(count, errors, seconds * count, seconds, seconds, seconds, seconds, seconds)
     counted = {key: {"15m": value} for key, value in (counters or {}).items()}
     operations = {name: {"15m": summary}} if count else {}
     return Snapshot(NOW + timedelta(seconds=after_s), 10_000.0, operations, counted, gauges or {})  # pyright: ignore[reportArgumentType] -- the names of windows
@@ -108,10 +111,49 @@ def test_a_star_stands_for_one_part_of_a_name() -> None:
 
 
 def test_a_gauge_needs_no_other_observations() -> None:
-    disk = Threshold(
-        name="disk", metric="disk.free_bytes:value", worse="below", target=1e9, critical=1e8, least=1, about="full"
-    )
+    disk = Threshold(name="disk", metric="disk.free_bytes:value", worse="below", target=1e9, critical=1e8, about="full")
     assert [alert.level for alert in at_once([disk], snapshot(gauges={"disk.free_bytes": 5e8}))] == ["warning"]
+
+
+@pytest.mark.parametrize("threshold", read_thresholds(), ids=lambda threshold: threshold.name)
+def test_every_packaged_threshold_is_raised_beyond_critical(threshold: Threshold) -> None:
+    name, _, statistic = threshold.metric.replace("*", "x").rpartition(":")
+    beyond, count = threshold.critical * (2 if threshold.worse == "above" else 0.5), max(threshold.least, 20)
+    if statistic == "value":
+        given = snapshot(gauges={name: beyond})
+    elif statistic == "hit_rate":
+        given = snapshot(counters={f"{name}.hits": beyond * count, f"{name}.misses": (1 - beyond) * count})
+    elif statistic == "per_minute":
+        given = snapshot(counters={name: beyond * 10_000 / 60 + count})
+    else:
+        given = snapshot(beyond, name=name, count=int(count), errors=int(count) if statistic == "error_rate" else 0)
+    given = replace(
+        given,
+        operations={key: {threshold.window: each["15m"]} for key, each in given.operations.items()},
+        counters={key: {threshold.window: each["15m"]} for key, each in given.counters.items()},
+    )
+    assert [alert.level for alert in at_once([threshold], given)] == ["critical"]
+
+
+def test_what_was_bad_all_the_time_does_not_clear_by_one_good_look() -> None:
+    steps = [(0, 300), (60, 300), (90, 150), (180, 150), (200, 50), (210, 50), (230, 150), (400, 150)]
+    assert levels(steps)[1:] == ["critical"] * 4 + ["warning"] * 3
+    assert levels([(0, 150), (60, 150), (90, 300), (120, 300), (130, 50), (240, 50), (250, 50)])[1:] == [
+        "warning", "warning", "warning", "warning", "warning", "ok"
+    ]  # fmt: skip
+
+
+def test_one_very_bad_look_after_a_bad_while_is_no_more_than_the_while() -> None:
+    assert levels([(0, 150), (59, 150), (60, 300), (61, 300), (120, 300), (121, 300)])[2:] == [
+        "warning", "warning", "warning", "critical"
+    ]  # fmt: skip
+
+
+def test_a_counter_that_stands_still_is_nought_and_one_that_nobody_counted_is_unknown() -> None:
+    monitor = PerformanceMonitor()
+    monitor.count("sql.slow", 0)
+    assert monitor.snapshot().value("sql.slow:count") == 0
+    assert monitor.snapshot().value("sql.other:count") is None
 
 
 def test_each_change_of_what_is_raised_is_told_once() -> None:

@@ -257,6 +257,15 @@ async def test_a_server_tunes_itself_only_where_it_may(data_dir: Path) -> None:
             assert len(await figures.trials()) == trials
 
 
+async def test_a_cache_that_is_switched_off_raises_nothing(data_dir: Path) -> None:
+    for off in ({"enabled": False}, {"retrieval": {"size": 0}, "queries": {"enabled": False}}):
+        async with ReasoningBank(settings_of(data_dir, cache=off)) as bank:
+            for number in range(3):
+                await bank.retrieve("w", Query(f"repair pump {number}"))
+            names = bank.figures.snapshot().counters
+            assert not [name for name in names if name.startswith(("cache.retrieval.", "cache.queries."))]
+
+
 async def test_one_change_at_a_time_for_each_figure(data_dir: Path) -> None:
     async with ReasoningBank(settings_of(data_dir)) as bank:
         now = datetime.now(UTC)
