@@ -1,6 +1,5 @@
 """A bounded cache on disk that outlives its process: one SQLite file that anyone may delete at any time."""
 
-import hashlib
 import logging
 import os
 import sqlite3
@@ -8,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
@@ -17,77 +17,59 @@ import anyio.to_thread
 
 from reasoning_bank.cache.changes import Owed, Target, Version, Versions
 from reasoning_bank.cache.counters import FileCounters
+from reasoning_bank.cache.entries import AT_ONCE, Entries, Transaction, UnsoundError, make_tables, set_up
 from reasoning_bank.cache.store import StoreStatistics
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_FORMAT: Final = 2
-# What is lost in a power cut can be asked again. What is deleted is overwritten: it may be private.
-_SETTINGS: Final = """
-    PRAGMA synchronous = OFF;
-    PRAGMA secure_delete = ON;
-    PRAGMA foreign_keys = ON;
-"""
-_TABLES: Final = (
-    "DROP TABLE IF EXISTS tags",
-    "DROP TABLE IF EXISTS entries",  # of another version: nothing of it is served again
-    "CREATE TABLE entries (id BLOB PRIMARY KEY, namespace BLOB NOT NULL, put_at REAL NOT NULL,"
-    " expires_at REAL NOT NULL, used INTEGER NOT NULL, bytes INTEGER NOT NULL, digest BLOB NOT NULL,"
-    " value BLOB NOT NULL)",
-    "CREATE INDEX by_use ON entries (used, bytes)",
-    "CREATE INDEX by_expiry ON entries (expires_at)",
-    "CREATE TABLE tags (tag BLOB NOT NULL, id BLOB NOT NULL REFERENCES entries ON DELETE CASCADE,"
-    " PRIMARY KEY (tag, id)) WITHOUT ROWID",
-    "CREATE INDEX by_entry ON tags (id)",
-    f"PRAGMA user_version = {_FORMAT}",
-)
-_NEXT_USE: Final = "(SELECT coalesce(max(used), 0) + 1 FROM entries)"
-_FULL: Final = "SELECT count(*) > ? OR sum(bytes) > ? FROM entries"
-_EVICT: Final = """
-    DELETE FROM entries WHERE rowid IN (
-        SELECT rowid FROM (
-            SELECT rowid, row_number() OVER latest AS place, sum(bytes) OVER latest AS together
-            FROM entries WINDOW latest AS (ORDER BY used DESC, rowid DESC))
-        WHERE place > ? OR together > ?)
-"""
 _WAIT_S: Final = 0.2
+_TURN: Final = 5
+"""So many times as long whoever asks in a crowd waits for his turn: how many ask is no fault of the file."""
+_TOGETHER: Final = 100
+"""Looks that are made in one trip to a thread."""
 _REST_S: Final = 1.0
 """How long a file that did not answer in time is left alone: whoever comes then does not wait for it too."""
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class FileCache:
-    """A `SharedStore` in a file: least recently used goes first, nothing outlives its time.
+    """A named cache in a file, a `SharedStore`: least recently used goes first, nothing outlives its time.
 
     Any number of processes and threads share the file; what one of them changed, every other finds changed at its next
     call. Whatever the file does (full disk, locked, read-only, deleted) is a miss and counted; a damaged file is
     dropped and made anew. Each value carries a digest of itself and its key, because a page of a damaged file can look
-    sound. No key and no namespace is in it, only their digests.
+    sound.
 
     Args:
         path: the file; made when first used, readable by its owner only. Counters of changes are beside it.
+        name: of the cache: those of other names in the same file have their own entries and bounds.
         max_entries: entries kept at most.
         max_bytes: bytes of all values together at most; a larger value is not kept.
         now: the clock.
         timer: seconds that never go backwards.
+        wait_s: the longest that anybody waits for the file, once it is his turn.
     """
 
     def __init__(
         self,
         path: Path,
+        name: str = "",
         *,
         max_entries: int,
         max_bytes: int,
         now: Callable[[], datetime],
         timer: Callable[[], float] = time.monotonic,
+        wait_s: float = _WAIT_S,
     ) -> None:
         self.path = path
-        self._bounds = (max_entries, max_bytes)
+        self._entries = Entries(name, max_entries=max_entries, max_bytes=max_bytes)
         self._now = now
         self._timer = timer
+        self._wait_s = wait_s
         # One call at a time has the file: the others wait as coroutines, not as threads.
-        self._limiter = anyio.CapacityLimiter(1)
+        self._turn = anyio.Lock()
+        self._limiter = anyio.CapacityLimiter(1)  # of a thread too that nobody waits for any more
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
@@ -95,6 +77,7 @@ class FileCache:
         self._versions = Versions(self._counters)
         self._owed = Owed()
         self._touched: dict[bytes, None] = {}
+        self._looks: dict[_Look, None] = {}
         self._resting_until = -_REST_S
         self._hits = 0
         self._misses = 0
@@ -109,40 +92,35 @@ class FileCache:
 
     async def look(self, namespace: str, key: str) -> tuple[bytes, float] | None:
         """Return the value put under a key, and the seconds it has left; or None."""
-        found = await self._do(lambda connection: self._look(connection, _id(namespace, key)))
+        mine = _Look(self._entries.id(namespace, key))
+        self._looks[mine] = None
+        try:
+            found = await self._do(lambda: self._look(mine), known=lambda: mine.found)
+        finally:
+            del self._looks[mine]
         self._hits += bool(found)
         self._misses += not found
         return found or None
 
     async def put(self, namespace: str, key: str, value: bytes, *, ttl_s: float, tags: Collection[str] = ()) -> None:
         """Keep a value for `ttl_s` seconds; `tags` name what `delete_tag` will drop it by."""
-        if not self._bounds[0] or len(value) > self._bounds[1]:
+        if not self._entries.max_entries or len(value) > self._entries.max_bytes:
             await self.delete(namespace, key)
             return
-        its_tags = [_digest(namespace, tag) for tag in tags]
-        await self._change(
-            Target(namespace, key),
-            lambda connection: self._put(connection, namespace, _id(namespace, key), value, ttl_s, its_tags),
-        )
+        target = Target(namespace, key)
+        await self._change(target, lambda connection: self._put(connection, target, value, ttl_s, tags))
 
     async def delete(self, namespace: str, key: str) -> None:
         """Drop one entry."""
-        target = Target(namespace, key)
-        await self._change(target, lambda connection: _delete(connection, target))
+        await self._remove(Target(namespace, key))
 
     async def delete_tag(self, namespace: str, tag: str) -> None:
         """Drop the entries of a namespace that were put with this tag."""
-        await self._change(
-            Target(namespace),
-            lambda connection: connection.execute(
-                "DELETE FROM entries WHERE id IN (SELECT id FROM tags WHERE tag = ?)", (_digest(namespace, tag),)
-            ),
-        )
+        await self._change(Target(namespace), lambda connection: self._entries.delete_tag(connection, namespace, tag))
 
     async def clear(self, namespace: str | None = None) -> None:
         """Drop the entries of one namespace, or all."""
-        target = Target(namespace)
-        await self._change(target, lambda connection: _delete(connection, target))
+        await self._remove(Target(namespace))
 
     def version(self, namespace: str, key: str) -> Version | None:
         """Return the version of an entry, which tells a change before its call returns; None: nobody can tell."""
@@ -152,13 +130,10 @@ class FileCache:
 
     async def statistics(self) -> StoreStatistics:
         """Return what is held, and the counters of this object; what is over counts until the next put."""
-        there = await anyio.to_thread.run_sync(self.path.exists, limiter=self._limiter)  # looking makes no file
-        sizes = there and await self._do(
-            lambda connection: connection.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM entries").fetchone()
-        )
+        entries, size = await self._do(self._sizes) or (0, 0)
         return StoreStatistics(
-            entries=sizes[0] if sizes else 0,
-            bytes=sizes[1] if sizes else 0,
+            entries=entries,
+            bytes=size,
             hits=self._hits,
             misses=self._misses,
             evictions=self._evictions,
@@ -168,32 +143,51 @@ class FileCache:
 
     async def aclose(self) -> None:
         """Let go of the file; the next use opens it again."""
-        await anyio.to_thread.run_sync(self.close, limiter=self._limiter)
+        with anyio.move_on_after(2 * self._wait_s):
+            await anyio.to_thread.run_sync(self.close, limiter=self._limiter, abandon_on_cancel=True)
 
     def close(self) -> None:
         """As `aclose`, from a thread."""
-        with self._lock:
-            self._let_go()
+        if self._lock.acquire(timeout=self._wait_s):  # else it hangs: nobody waits for that at the end
+            try:
+                self._let_go()
+            finally:
+                self._lock.release()
+
+    async def _remove(self, target: Target) -> None:
+        await self._change(target, lambda connection: self._entries.delete(connection, target))
 
     async def _change(self, target: Target, work: Callable[[sqlite3.Connection], object]) -> None:
-        """Change something, so that every process knows; owed where it fails."""
+        """Change something, so that every process knows; owed where it fails or its caller leaves."""
 
-        def told(connection: sqlite3.Connection) -> bool:
-            self._write(connection, target, work)
+        def told() -> bool:
+            self._write(self._ready(), target, work)
             return True
 
-        if await self._do(told) is None:
-            self._owed.add(target)
+        done = None
+        try:
+            done = await self._do(told)
+        finally:
+            if done is None:
+                self._owed.add(target)
 
-    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
-        """What `work` returns, or None where the file did not do it in time."""
+    async def _do(self, work: Callable[[], T], *, known: Callable[[], T | None] = lambda: None) -> T | None:
+        """What `work` returns, or what is `known` when its turn comes, or None where the file did not do it in time."""
+        done = None
+        with anyio.move_on_after(_TURN * self._wait_s):
+            async with self._turn:
+                if (done := known()) is None:
+                    done = await self._in_turn(work)
+        self._failures += done is None
+        return done
+
+    async def _in_turn(self, work: Callable[[], T]) -> T | None:
         done = None
         if self._timer() >= self._resting_until:
-            with anyio.move_on_after(_WAIT_S) as patience:
+            with anyio.move_on_after(self._wait_s) as patience:
                 done = await anyio.to_thread.run_sync(self._tried, work, limiter=self._limiter, abandon_on_cancel=True)
             if patience.cancelled_caught:
                 self._rest()
-        self._failures += done is None
         return done
 
     def _rest(self) -> None:
@@ -201,15 +195,11 @@ class FileCache:
 
     # All below: in a worker thread.
 
-    def _tried(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
-        if not self._lock.acquire(timeout=_WAIT_S):  # a thread that nobody waits for any more still has it
+    def _tried(self, work: Callable[[], T]) -> T | None:
+        if not self._lock.acquire(timeout=self._wait_s):  # a thread that nobody waits for any more still has it
             return None
         try:
-            connection = self._opened()
-            for target, added in self._owed.due().items():
-                self._write(connection, target, lambda connection, target=target: _delete(connection, target))
-                self._owed.paid({target: added})
-            return work(connection)
+            return work()
         except (sqlite3.Error, OSError) as error:
             self._failed(error)
             return None
@@ -218,12 +208,20 @@ class FileCache:
 
     def _failed(self, error: Exception) -> None:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if isinstance(error, _Unsound) or code in _DAMAGED:
+        if isinstance(error, UnsoundError) or code in _DAMAGED:
             self._drop(error)
         else:
             logger.debug("the cache %s did not work: %s", self.path.name, error)
         if code == sqlite3.SQLITE_BUSY:
             self._rest()
+
+    def _ready(self) -> sqlite3.Connection:
+        """The connection, with what is owed from before done."""
+        connection = self._opened()
+        for target, added in self._owed.due().items():
+            self._write(connection, target, lambda connection, target=target: self._entries.delete(connection, target))
+            self._owed.paid({target: added})
+        return connection
 
     def _opened(self) -> sqlite3.Connection:
         """The connection to the file that others have open too."""
@@ -240,14 +238,12 @@ class FileCache:
         with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
         self.path.chmod(0o600)
-        connection = sqlite3.connect(self.path, timeout=_WAIT_S, check_same_thread=False, isolation_level=None)
+        connection = sqlite3.connect(self.path, timeout=self._wait_s, check_same_thread=False, isolation_level=None)
         try:
-            connection.executescript(_SETTINGS)
-            with _Transaction(connection):
+            set_up(connection)
+            with Transaction(connection):
                 self._counters.open()
-                if connection.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
-                    for statement in _TABLES:
-                        connection.execute(statement)
+                make_tables(connection)
         except (sqlite3.Error, OSError):
             connection.close()
             raise
@@ -257,47 +253,43 @@ class FileCache:
         self, connection: sqlite3.Connection, target: Target, work: Callable[[sqlite3.Connection], object]
     ) -> None:
         try:
-            with _Transaction(connection):
+            with Transaction(connection):
                 self._versions.changing(target)
-                connection.executemany(
-                    f"UPDATE entries SET used = {_NEXT_USE} WHERE id = ?",  # noqa: S608
-                    [(id_,) for id_ in self._touched],
-                )
+                self._entries.used(connection, self._touched)
                 work(connection)
         finally:
             self._versions.changed(target.slot)
         self._touched.clear()
 
-    def _look(self, connection: sqlite3.Connection, id_: bytes) -> tuple[bytes, float] | tuple[()]:
-        row = connection.execute(
-            "SELECT put_at, expires_at, digest, value FROM entries WHERE id = ?", (id_,)
-        ).fetchone()
-        if row is None:
-            return ()
-        put_at, expires_at, digest, value = row
-        now = self._now().timestamp()
-        if not put_at <= now < expires_at:  # put later than now: by a clock that was wrong
-            self._expirations += 1
-            return ()
-        if digest != _digest(id_, value):
-            raise _Unsound("a value does not belong to its key")
+    def _sizes(self) -> tuple[int, int]:
+        return self._entries.held(self._ready()) if self.path.exists() else (0, 0)  # looking makes no file
+
+    def _look(self, mine: "_Look") -> tuple[bytes, float] | tuple[()]:
+        """Look one up, and for others that wait: a trip to this thread takes as long as dozens of looks."""
+        connection, now = self._ready(), self._now().timestamp()
+        for each in [mine, *list(self._looks)[:_TOGETHER]]:
+            if each.found is None:
+                found = self._entries.look(connection, each.id, now)
+                self._expirations += found is True
+                each.found = () if isinstance(found, bool) else found
+                if each.found:
+                    self._touch(each.id)
+        assert mine.found is not None
+        return mine.found
+
+    def _touch(self, id_: bytes) -> None:
         # Written with the next change: a look that wrote would cost more than it saves.
         self._touched.pop(id_, None)
         self._touched[id_] = None
-        return value, expires_at - now
+        if len(self._touched) > AT_ONCE:
+            del self._touched[next(iter(self._touched))]
 
     def _put(
-        self, connection: sqlite3.Connection, namespace: str, id_: bytes, value: bytes, ttl_s: float, tags: list[bytes]
+        self, connection: sqlite3.Connection, target: Target, value: bytes, ttl_s: float, tags: Collection[str]
     ) -> None:
         now = self._now().timestamp()
-        self._expirations += connection.execute("DELETE FROM entries WHERE expires_at <= ?", (now,)).rowcount
-        connection.execute(
-            f"INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, {_NEXT_USE}, ?, ?, ?)",  # noqa: S608
-            (id_, _digest(namespace), now, now + ttl_s, len(value), _digest(id_, value), value),
-        )
-        connection.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?)", [(tag, id_) for tag in tags])
-        if connection.execute(_FULL, self._bounds).fetchone()[0]:
-            self._evictions += connection.execute(_EVICT, self._bounds).rowcount
+        self._expirations += self._entries.expire(connection, now)
+        self._evictions += self._entries.put(connection, target, value, now=now, ttl_s=ttl_s, tags=tags)
 
     def _drop(self, error: Exception) -> None:
         logger.warning("the cache %s is damaged and begins anew: %s", self.path.name, error)
@@ -315,35 +307,12 @@ class FileCache:
             self._connection = None
 
 
-class _Transaction:
-    """One transaction that has the file to itself from its beginning."""
+@dataclass(slots=True, eq=False)
+class _Look:
+    """What somebody waits for: None is not known yet, nothing is a miss."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._connection.execute("COMMIT")
-        finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-
-
-class _Unsound(sqlite3.DatabaseError):
-    """A value that is not the one that was put there."""
-
-
-def _delete(connection: sqlite3.Connection, target: Target) -> None:
-    if target.namespace is None:
-        connection.execute("DELETE FROM entries")
-    elif target.key is None:
-        connection.execute("DELETE FROM entries WHERE namespace = ?", (_digest(target.namespace),))
-    else:
-        connection.execute("DELETE FROM entries WHERE id = ?", (_id(target.namespace, target.key),))
+    id: bytes
+    found: tuple[bytes, float] | tuple[()] | None = None
 
 
 def _inode(path: Path) -> int:
@@ -351,15 +320,3 @@ def _inode(path: Path) -> int:
         return path.stat().st_ino
     except OSError:
         return 0
-
-
-def _id(namespace: str, key: str) -> bytes:
-    return _digest(namespace, key)
-
-
-def _digest(*parts: str | bytes) -> bytes:
-    hashed = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        each = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
-        hashed.update(len(each).to_bytes(8) + each)
-    return hashed.digest()

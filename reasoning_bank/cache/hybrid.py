@@ -1,6 +1,7 @@
 """Memory in front of a store that several processes share."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from reasoning_bank.cache.changes import Version
@@ -64,23 +65,23 @@ class HybridStore:
 
     async def put(self, namespace: str, key: str, value: bytes, *, ttl_s: float, tags: Collection[str] = ()) -> None:
         """Keep a value for `ttl_s` seconds; the next `get` takes it into memory."""
-        self._forget(namespace, key)
-        await self._store.put(namespace, key, value, ttl_s=ttl_s, tags=tags)
+        with self._changing(namespace, key):
+            await self._store.put(namespace, key, value, ttl_s=ttl_s, tags=tags)
 
     async def delete(self, namespace: str, key: str) -> None:
         """Drop one entry."""
-        self._forget(namespace, key)
-        await self._store.delete(namespace, key)
+        with self._changing(namespace, key):
+            await self._store.delete(namespace, key)
 
     async def delete_tag(self, namespace: str, tag: str) -> None:
         """Drop the entries of a namespace that were put with this tag."""
-        self._forget(namespace)
-        await self._store.delete_tag(namespace, tag)
+        with self._changing(namespace):
+            await self._store.delete_tag(namespace, tag)
 
     async def clear(self, namespace: str | None = None) -> None:
         """Drop the entries of one namespace, or all."""
-        self._forget(namespace)
-        await self._store.clear(namespace)
+        with self._changing(namespace):
+            await self._store.clear(namespace)
 
     async def statistics(self) -> StoreStatistics:
         """Return what the store holds, with the hits of the memory in front of it."""
@@ -91,6 +92,18 @@ class HybridStore:
         """Let go of connections and files."""
         self._memory.clear()
         await self._store.aclose()
+
+    @contextmanager
+    def _changing(self, namespace: str | None, key: str | None = None) -> Generator[None]:
+        """Whoever reads before the store has changed takes the old value into memory: it is forgotten once more then.
+
+        The news of a change of one's own may come later than the answer to it.
+        """
+        self._forget(namespace, key)
+        try:
+            yield
+        finally:
+            self._forget(namespace, key)
 
     def _forget(self, namespace: str | None, key: str | None = None) -> None:
         self._changes += 1

@@ -108,7 +108,9 @@ class Cache(Generic[V]):
         """Return what is kept under a key, or load and keep it: once for all that ask at the same time.
 
         Whoever is cancelled harms nobody who waits for the same. What `load` raises is raised to all who wait, and
-        nothing is kept then.
+        nothing is kept then. What this process invalidates while it is loaded or put is not kept either. What another
+        process invalidates meanwhile is: a value that was read before is then served until its time is over. Where that
+        matters, a key holds the version of what was read, as those of a bank do.
         """
         if (known := await self.get(key, namespace=namespace)) is not None:
             return known
@@ -120,6 +122,8 @@ class Cache(Generic[V]):
             if value is not None and epoch == self._epoch(namespace):
                 cost_s = self._timer() - started
                 await self.set(key, value, namespace=namespace, ttl=ttl, tags=tags, cost_s=cost_s)
+                if epoch != self._epoch(namespace):  # the value may have arrived after what was to drop it
+                    await self._drop(namespace, key)
             return value
 
         flight = self._flights.setdefault(asyncio.get_running_loop(), SingleFlight())
@@ -154,6 +158,8 @@ class Cache(Generic[V]):
             value = work()
             if value is not None and epoch == self._epoch(namespace):
                 memory.put((namespace, key), value, ttl_s=ttl, tags=tags, cost_s=self._timer() - started)
+                if epoch != self._epoch(namespace):
+                    memory.invalidate((namespace, key))
             return value
 
         return self._threads.do((namespace, epoch, key), worked)
@@ -161,14 +167,7 @@ class Cache(Generic[V]):
     async def invalidate(self, key: Hashable = None, *, namespace: str = "", tag: str | None = None) -> None:
         """Drop the entry of a key, or all entries of a namespace that were put with a tag."""
         self._epochs[namespace] += 1
-        kept = self._kept
-        if not isinstance(kept, MemoryCache):
-            await kept.drop(namespace, key, tag)
-            return
-        if key is not None:
-            kept.invalidate((namespace, key))
-        if tag is not None:
-            kept.invalidate_tag(namespace, tag)
+        await self._drop(namespace, key, tag)
 
     async def clear(self, namespace: str | None = None) -> None:
         """Drop the entries of a namespace, or all; the counters go on."""
@@ -194,6 +193,16 @@ class Cache(Generic[V]):
         said = kept.get_statistics() if isinstance(kept, MemoryCache) else await kept.statistics()
         shared = self._threads.shared + sum(flight.shared for flight in self._flights.values())
         return {"backend": self.config.backend.value, **cast("dict[str, JsonValue]", said), "shared": shared}
+
+    async def _drop(self, namespace: str, key: Hashable, tag: str | None = None) -> None:
+        kept = self._kept
+        if not isinstance(kept, MemoryCache):
+            await kept.drop(namespace, key, tag)
+            return
+        if key is not None:
+            kept.invalidate((namespace, key))
+        if tag is not None:
+            kept.invalidate_tag(namespace, tag)
 
     def _epoch(self, namespace: str) -> tuple[int, int]:
         # What was invalidated while it was being loaded is not kept, and who asks afterwards does not wait for it.

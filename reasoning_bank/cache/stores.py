@@ -66,7 +66,7 @@ class Stores:
             return RedisStore(self._server(location), name, max_entries=config.max_size, max_bytes=bytes_)
         from reasoning_bank.cache.file import FileCache  # noqa: PLC0415
 
-        return FileCache(Path(location), max_entries=config.max_size, max_bytes=bytes_, now=self._now)
+        return FileCache(Path(location), name, max_entries=config.max_size, max_bytes=bytes_, now=self._now)
 
     def _server(self, url: str) -> "RedisServer":
         if url not in self._servers:

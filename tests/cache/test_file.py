@@ -1,12 +1,14 @@
 """The cache on disk: bounds, time, several users at once, and every way its file can fail is a miss."""
 
 import logging
+import random
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -18,6 +20,8 @@ from reasoning_bank.cache.memory import MemoryCache
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 VALUE = bytes(range(256))
+PATIENCE_S = 60.0
+"""Where no test is about waiting, no busy machine is to make a miss of a look."""
 Make = Callable[..., FileCache]
 
 
@@ -44,8 +48,11 @@ def clock() -> Clock:
 def make(tmp_path: Path, clock: Clock) -> Iterator[Make]:
     made: list[FileCache] = []
 
-    def one(path: Path = tmp_path / "answers.db", max_entries: int = 100, max_bytes: int = 100_000) -> FileCache:
-        cache = FileCache(path, max_entries=max_entries, max_bytes=max_bytes, now=clock, timer=clock.timer)
+    def one(
+        path: Path = tmp_path / "answers.db", max_entries: int = 100, max_bytes: int = 100_000, **options: Any
+    ) -> FileCache:
+        options = {"max_entries": max_entries, "max_bytes": max_bytes, "wait_s": PATIENCE_S, **options}
+        cache = FileCache(path, now=clock, timer=clock.timer, **options)
         made.append(cache)
         return cache
 
@@ -150,6 +157,8 @@ async def test_a_lock_held_by_another_process_is_a_miss_and_what_was_deleted_mea
     cache = make()
     for key in ("dropped", "kept"):
         await cache.put("w", key, b"1", ttl_s=100)
+    cache.close()
+    cache = make(wait_s=0.2)
     other = sqlite3.connect(cache.path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     assert await cache.get("w", "kept") is None
@@ -157,6 +166,7 @@ async def test_a_lock_held_by_another_process_is_a_miss_and_what_was_deleted_mea
     other.execute("ROLLBACK")
     other.close()
     assert await cache.get("w", "kept") is None, "it is left alone for a moment: nobody else waits for it"
+    cache._wait_s = PATIENCE_S
     clock.forward(1)
     assert (await cache.get("w", "dropped"), await cache.get("w", "kept")) == (None, b"1")
 
@@ -222,6 +232,96 @@ async def test_many_tasks_share_one_cache(make: Make) -> None:
     assert (await cache.statistics())["hits"] == 30
 
 
+async def test_a_crowd_is_no_fault_of_the_file(make: Make) -> None:
+    cache = make()
+    for number in range(100):
+        await cache.put("w", str(number), VALUE, ttl_s=100)
+    found: list[bytes | None] = []
+
+    async def look(number: int) -> None:
+        found.append(await cache.get("w", str(number % 100)))
+
+    async with anyio.create_task_group() as group:
+        for number in range(1_500):
+            group.start_soon(look, number)
+    assert found == [VALUE] * 1_500
+    assert (await cache.statistics())["failures"] == 0
+
+
+async def test_a_change_whose_caller_leaves_is_made_up_for(make: Make) -> None:
+    cache = make()
+    await cache.put("w", "k", b"old", ttl_s=100)
+    async with anyio.create_task_group() as group, cache._turn:
+        group.start_soon(cache.delete, "w", "k")
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    assert await cache.get("w", "k") is None
+
+
+async def test_caches_of_two_names_share_a_file_and_nothing_in_it(make: Make) -> None:
+    users, prices = make(name="users", max_entries=2), make(name="prices", max_entries=2)
+    for cache, value in ((users, b"ann"), (prices, b"7")):
+        for key in "123":
+            await cache.put("w", key, value, ttl_s=100, tags=["t"])
+    assert [await users.get("w", key) for key in "123"] == [None, b"ann", b"ann"]
+    assert [await prices.get("w", key) for key in "123"] == [None, b"7", b"7"]
+    await users.delete("w", "2")
+    await users.delete_tag("w", "t")
+    assert [(await cache.statistics())["entries"] for cache in (users, prices)] == [0, 2]
+    await users.clear("w")
+    await users.clear()
+    assert [await prices.get("w", key) for key in "23"] == [b"7", b"7"]
+
+
+async def test_what_is_counted_is_what_is_there(make: Make, clock: Clock) -> None:
+    cache = make(max_entries=7, max_bytes=1_000)
+    rng = random.Random(7)
+    for _ in range(300):
+        space, key = rng.choice("ab"), str(rng.randrange(12))
+        await cache.put(space, key, b"x" * rng.randrange(300), ttl_s=rng.randrange(1, 100), tags=[rng.choice("xy")])
+        clock.forward(1)
+        change = rng.random()
+        if change < 0.1:
+            await cache.delete(space, str(rng.randrange(12)))
+        elif change < 0.15:
+            await cache.delete_tag(space, "x")
+        elif change < 0.17:
+            await cache.clear(space)
+        assert cache._connection is not None
+        there = cache._connection.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM entries").fetchone()
+        held = await cache.statistics()
+        assert (held["entries"], held["bytes"]) == there
+        assert held["entries"] <= 7
+        assert held["bytes"] <= 1_000
+
+
+async def test_a_put_looks_at_no_other_entries_than_those_it_drops(make: Make) -> None:
+    cache = make()
+    await cache.put("w", "k", VALUE, ttl_s=100)
+    assert cache._connection is not None
+    seen: list[str] = []
+    cache._connection.set_trace_callback(seen.append)
+    await cache.put("w", "other", VALUE, ttl_s=100)
+    cache._connection.set_trace_callback(None)
+    plans = [
+        row[3]
+        for statement in seen
+        if statement.startswith(("SELECT", "DELETE", "UPDATE", "INSERT"))
+        for row in cache._connection.execute(f"EXPLAIN QUERY PLAN {statement}")
+    ]
+    assert plans
+    assert not [plan for plan in plans if plan.startswith("SCAN")]
+
+
+async def test_a_file_that_hangs_holds_up_neither_statistics_nor_the_end(make: Make) -> None:
+    cache = make(wait_s=0.01)
+    await cache.put("w", "k", b"1", ttl_s=100)
+    with cache._lock:  # as a thread has it whose call does not come back
+        with anyio.fail_after(PATIENCE_S):
+            assert (await cache.statistics())["entries"] == 0
+            await cache.aclose()
+
+
 WRITER = """
 import asyncio, sys
 from datetime import UTC, datetime
@@ -230,7 +330,7 @@ from reasoning_bank.cache.file import FileCache
 
 async def main(path, name):
     cache = FileCache(
-        Path(path), max_entries=40, max_bytes=10**6, now=lambda: datetime(2026, 1, 1, tzinfo=UTC)
+        Path(path), max_entries=40, max_bytes=10**6, now=lambda: datetime(2026, 1, 1, tzinfo=UTC), wait_s=60
     )
     for number in range(60):
         await cache.put("w", f"{name}{number}", f"{name}{number}".encode(), ttl_s=1e9)

@@ -42,7 +42,9 @@ async def make(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
                 assert await server.ready(30)
                 store = RedisStore(server, "x", max_entries=max_entries, max_bytes=max_bytes)
             else:
-                store = FileCache(tmp_path / "cache.db", max_entries=max_entries, max_bytes=max_bytes, now=now)
+                store = FileCache(
+                    tmp_path / "cache.db", max_entries=max_entries, max_bytes=max_bytes, now=now, wait_s=60
+                )
             made = HybridStore(MemoryCache(max_entries), store) if "hybrid" in kind else store
             stack.push_async_callback(made.aclose)
             return made
