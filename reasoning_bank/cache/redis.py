@@ -200,11 +200,13 @@ class RedisStore:
             self._owed.paid(owed)
             return cast("Sequence[Any]", said)
 
-        answer = await self._server.call(run)
-        if answer is None:
-            self._failures += 1
-            if change is not None:
+        answer = None
+        try:
+            answer = await self._server.call(run)
+        finally:
+            if answer is None and change is not None:  # it failed, or its caller left
                 self._owed.add(change)
+        self._failures += answer is None
         return answer
 
 

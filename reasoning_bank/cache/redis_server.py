@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import anyio.to_thread
 
@@ -33,7 +33,10 @@ TRUST_S: Final = 1.0
 _PROBE_S: Final = (0.1, 2.0)
 """First and longest pause between two attempts to reach a server that is away."""
 _HEARTBEAT_S: Final = 0.25
-_SCHEMES: Final = {"redis", "rediss", "unix"}
+_SLOTS: Final = frozenset(map(str, range(SLOTS)))
+_CERTIFICATES: Final = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"})
+_OPTIONS: Final = {"redis": frozenset[str](), "rediss": _CERTIFICATES, "unix": frozenset({"db"})}
+"""What may be said after the `?` of an address, by its scheme: of an unknown option redis tells with the first call."""
 
 
 class RedisServer:
@@ -52,8 +55,8 @@ class RedisServer:
     """
 
     def __init__(self, url: str, *, prefix: str = "rb", clock: Callable[[], float] = time.monotonic) -> None:
-        if urlsplit(url).scheme not in _SCHEMES:
-            raise ConfigError("cache.redis_url: write redis://host:port/0, rediss://host:port/0 or unix:///path")
+        self.place = _place(url)
+        """Where it is, without user and password."""
         if importlib.util.find_spec("redis") is None:
             raise ConfigError("a cache is to use Redis: pip install 'reasoning-bank[redis]'")
         self._url = url
@@ -71,7 +74,7 @@ class RedisServer:
 
     async def __aenter__(self) -> Self:
         """Begin to reach the server, in the background: nobody waits for it here."""
-        self._reaching = asyncio.create_task(self._reach())
+        self._begin()
         return self
 
     async def __aexit__(
@@ -83,12 +86,6 @@ class RedisServer:
     def channel(self) -> str:
         """Where changes are told, as the name of a store and a slot."""
         return f"{self.prefix}:changes"
-
-    @property
-    def place(self) -> str:
-        """Where it is, without user and password."""
-        parts = urlsplit(self._url)
-        return f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
 
     async def ready(self, timeout_s: float) -> bool:
         """Whether the server answers, or does within so many seconds."""
@@ -136,13 +133,21 @@ class RedisServer:
     async def _reached(self) -> bool:
         """Whether the server answers; only the first attempt of all is waited for."""
         if self._reaching is None:
-            self._reaching = asyncio.create_task(self._reach())
+            self._begin()
         with suppress(TimeoutError):
             async with asyncio.timeout(WAIT_S):
                 await self._attempted.wait()
-        if self._reaching.done():
-            self._reaching.result()
         return self._up
+
+    def _begin(self) -> None:
+        self._reaching = asyncio.create_task(self._reach())
+        self._reaching.add_done_callback(self._ended)
+
+    def _ended(self, reaching: asyncio.Task[None]) -> None:
+        """No caller is to hear of an error that no one expected: the server stays away then."""
+        self._attempted.set()
+        if not reaching.cancelled() and (error := reaching.exception()) is not None:
+            logger.error("redis at %s cannot be used, its caches are left out: %s", self.place, _name(error))
 
     async def _reach(self) -> None:
         """Try until the server answers."""
@@ -175,7 +180,7 @@ class RedisServer:
         logger.debug("redis at %s did not answer: %s", self.place, _name(error))
         self._up = False
         if self._reaching is None or self._reaching.done():
-            self._reaching = asyncio.create_task(self._reach())
+            self._begin()
 
     def _client(self) -> "Redis":
         library: Any = importlib.import_module("redis.asyncio")
@@ -235,11 +240,32 @@ class RedisServer:
             for versions in self._watched.values():
                 versions.changed(0)
         elif message["type"] == "message":
-            name, _, slot = message["data"].decode().rpartition(" ")
-            if name in self._watched:
+            name, _, slot = message["data"].decode(errors="replace").rpartition(" ")
+            if name in self._watched and slot in _SLOTS:  # anybody may write into the channel
                 self._watched[name].changed(int(slot))
 
 
-def _name(error: Exception) -> str:
+def _place(url: str) -> str:
+    """Where an address of a Redis leads, without user and password.
+
+    Raises:
+        ConfigError: redis could not use it, or would take a part of the password for something else.
+    """
+    with suppress(ValueError):  # which repeats what it is about
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+        is_file = parts.scheme == "unix"
+        place = parts.path if is_file else parts.hostname and f"{parts.hostname}:{parts.port or 6379}"
+        database = options.get("db", "0") if is_file else parts.path.strip("/") or "0"
+        known = parts.scheme in _OPTIONS and options.keys() <= _OPTIONS[parts.scheme] and not parts.fragment
+        if place and known and database.isdecimal() and "@" not in place:
+            return place
+    raise ConfigError(
+        "cache.redis_url: write redis://host:port/0, rediss://host:port/0 or unix:///path, with user:password@ before "
+        "the host if need be; in a password write / as %2F, # as %23, ? as %3F and @ as %40"
+    )
+
+
+def _name(error: BaseException) -> str:
     # Not its text, which may repeat what the address says.
     return type(error).__name__
