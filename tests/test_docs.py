@@ -17,6 +17,7 @@ from reasoning_bank.settings import Settings, load_settings, setting_names
 from tests.reference import (
     OF_CACHES,
     README,
+    bench_table,
     between,
     caches_table,
     commands,
@@ -53,7 +54,8 @@ def without_model(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "table"), [("tools", tools_table), ("commands", commands_table), ("settings", settings_table)]
+    ("name", "table"),
+    [("tools", tools_table), ("commands", commands_table), ("settings", settings_table), ("bench", bench_table)],
 )
 def test_generated_tables_are_current(name: str, table: Any) -> None:
     assert between(read("README.md"), name) == table(), "run `make docs`"
