@@ -1,5 +1,6 @@
 """The one registry of figures of a process: durations, counters, gauges. Whatever tells of them reads it here."""
 
+import math
 import threading
 import time
 from collections import defaultdict
@@ -20,6 +21,9 @@ MOST_NAMES: Final = 400
 """Operations, and counters, that are kept apart; names come from the code, so more of them are a fault of the code."""
 OTHER: Final = "other"
 """Where what bears a name beyond those is counted."""
+
+STEP_S: Final = 5.0
+"""Steps of the clock up to this one are ignored when they go back: windows would overlap for nothing."""
 
 T = TypeVar("T")
 
@@ -142,8 +146,7 @@ class PerformanceMonitor:
     def read_sources(self) -> None:
         """Count what the sources added since they were read last."""
         with self._reading:
-            # A machine that slept has moved on without its timer. Back it never goes: windows would overlap.
-            self._offset = max(self._offset, self._clock() - self._timer())
+            self._follow_clock()
             for source in self._sources:
                 found = dict(source.read())
                 for key, value in found.items():
@@ -168,7 +171,7 @@ class PerformanceMonitor:
         self.read_sources()
         at = self._at()
         return Snapshot(
-            at=datetime.fromtimestamp(self._clock(), UTC),
+            at=datetime.fromtimestamp(at, UTC),
             uptime_s=self._timer() - self._started,
             operations={name: self._locked(partial(each.summaries, at)) for name, each in self._measured()},
             counters={name: self._locked(partial(each.by_window, at)) for name, each in self._counted()},
@@ -187,24 +190,33 @@ class PerformanceMonitor:
             running: whether the one that has not ended is among them.
         """
         self.read_sources()
-        at = self._at()
+        at, first = self._at(), math.ceil(since / QUARTER_S)
         operations: dict[int, dict[str, Histogram]] = defaultdict(dict)
         counters: dict[int, dict[str, float]] = defaultdict(dict)
         for name, durations in self._measured():
-            for index, histogram in self._locked(partial(durations.quarters, at, running=running)):
-                operations[index][name] = histogram
+            for index, histogram in self._locked(partial(durations.quarters, at, since=first, running=running)):
+                operations[index].setdefault(name, Histogram()).merge(histogram)
         for name, counted in self._counted():
-            for index, amount in self._locked(partial(counted.quarters, at, running=running)):
+            for index, amount in self._locked(partial(counted.quarters, at, since=first, running=running)):
                 counters[index][name] = amount
         return [
-            Quarter(index * QUARTER_S, operations[index], counters[index])
-            for index in sorted({*operations, *counters})
-            if index * QUARTER_S >= since
+            Quarter(index * QUARTER_S, operations[index], counters[index]) for index in sorted({*operations, *counters})
         ]
 
     def get_statistics(self) -> dict[str, JsonValue]:
         """Return uptime in seconds, every counter, and a summary per operation, since the start."""
         return statistics(self.snapshot())
+
+    def _follow_clock(self) -> None:
+        """Move with the clock, which leaps when a machine slept or its time is set; a small step back is ignored."""
+        offset = self._clock() - self._timer()
+        with self._lock:
+            put_back = offset < self._offset - STEP_S
+            if put_back or offset > self._offset:
+                self._offset = offset
+            if put_back:
+                for each in (*self._operations.values(), *self._counters.values()):
+                    each.put_back(self._at())
 
     def _at(self) -> float:
         return self._timer() + self._offset

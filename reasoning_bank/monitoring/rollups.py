@@ -106,6 +106,7 @@ class Gathering:
     def look(self, snapshot: Snapshot) -> None:
         """Count one look at every gauge."""
         start = quarter_of(snapshot.at)
+        self._since = min(self._since, start)  # the clock was ahead and was put back
         for name, value in snapshot.gauges.items():
             seen = Rollup("gauge", 1, 0, value, value, value, value)
             key, known = (start, name), self._gauges.get((start, name))
@@ -132,9 +133,9 @@ class Gathering:
         for key, rollup in rollups.items():
             before = self._written.get(key)
             self._written[key] = before.plus(rollup) if before else rollup
-        # Quarters before the newest have ended: nothing comes to them any more.
-        self._since = newest
-        self._written = {key: each for key, each in self._written.items() if key[0] >= newest}
+        # Quarters before the newest have ended: nothing comes to them any more, unless the clock was ahead.
+        before, self._since = self._since, newest
+        self._written = {key: each for key, each in self._written.items() if key[0] >= before}
         self._gauges = {key: each for key, each in self._gauges.items() if key[0] >= newest}
 
     def totals(self, durations: Mapping[str, Histogram], snapshot: Snapshot) -> dict[str, Rollup]:

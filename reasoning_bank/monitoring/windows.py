@@ -20,7 +20,7 @@ _RINGS: Final[tuple[tuple[Window, int, int], ...]] = (("1m", 5, 12), ("15m", 60,
 
 
 class Durations:
-    """The durations of one operation by window. Moments are seconds since the epoch and never go back."""
+    """The durations of one operation by window. Moments are seconds since the epoch; back only by `put_back`."""
 
     __slots__ = ("_ends", "_known", "_rings", "_total")
 
@@ -56,18 +56,27 @@ class Durations:
         """Every call since the start, in one histogram of its own."""
         return _merged([self._total, *(ring.running for ring in self._rings)])
 
-    def quarters(self, at: float, *, running: bool) -> list[tuple[int, Histogram]]:
+    def quarters(self, at: float, *, since: int, running: bool) -> list[tuple[int, Histogram]]:
         """The quarters of an hour of the last day with a call, as (index, histogram), oldest first.
 
         Args:
+            at: now.
+            since: the first index; those before it are not even unpacked.
             running: whether the one that has not ended is among them.
         """
         self._roll(at)
         longest = self._rings[-1]
-        found = [(index, Histogram.from_bytes(packed)) for index, packed in longest.kept]
+        found = [(index, Histogram.from_bytes(packed)) for index, packed in longest.kept if index >= since]
         if running and (now := _merged([ring.running for ring in self._rings])).count:
             found.append((longest.index, now))
         return found
+
+    def put_back(self, at: float) -> None:
+        """Go on at an earlier moment: the clock was ahead. What was counted ahead of it counts as of then."""
+        for ring in self._rings:
+            ring.put_back(at)
+        self._known.clear()
+        self._ends = -math.inf
 
     def _add(self, found: dict[Window, Summary], window: Window, index: int, parts: list[Histogram]) -> None:
         # What was summed up for the same slot and the same number of calls has not changed: most operations rest.
@@ -114,12 +123,19 @@ class Counted:
                 found[window] = self.total - before
         return {**found, "start": self.total}
 
-    def quarters(self, at: float, *, running: bool) -> list[tuple[int, float]]:
-        """What was added in each quarter of an hour of the last day, as (index, amount), oldest first."""
+    def quarters(self, at: float, *, since: int, running: bool) -> list[tuple[int, float]]:
+        """What was added in each quarter of an hour of the last day, see `Durations.quarters`."""
         marks = self._marks[-1]
         ends = [*(before for _, before in marks), self.total][1:]
         amounts = [(index, end - before) for (index, before), end in zip(marks, ends, strict=True)]
-        return [each for each in amounts if running or each[0] < at // QUARTER_S]
+        return [each for each in amounts if each[0] >= since and (running or each[0] < at // QUARTER_S)]
+
+    def put_back(self, at: float) -> None:
+        """Go on at an earlier moment, see `Durations.put_back`."""
+        for number, (_, width_s, slots) in enumerate(_RINGS):
+            earliest = {min(index, int(at // width_s)): before for index, before in reversed(self._marks[number])}
+            self._marks[number] = deque(sorted(earliest.items()), maxlen=slots)
+        self._ends = -math.inf
 
     def _mark(self, at: float) -> None:
         for (_, width_s, _), marks in zip(_RINGS, self._marks, strict=True):
@@ -162,6 +178,12 @@ class _Ring:
             self.kept.append((self.index, self.running.to_bytes()))
             self.running = Histogram()
         self.index = index
+        self._ended = None
+
+    def put_back(self, at: float) -> None:
+        """Let no slot be later than an earlier moment's."""
+        self.index = min(self.index, int(at // self._width_s))
+        self.kept = deque(((min(index, self.index), packed) for index, packed in self.kept), self._slots - 1)
         self._ended = None
 
     def take(self, at: int, ended: Histogram) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from reasoning_bank.monitoring.histogram import Histogram
 from reasoning_bank.monitoring.metrics import MOST_NAMES, OTHER, PerformanceMonitor
+from reasoning_bank.monitoring.rollups import Gathering, Rollup
 from reasoning_bank.monitoring.snapshot import WINDOW_S, Snapshot, Window
 from reasoning_bank.monitoring.windows import Durations
 
@@ -104,6 +105,62 @@ def test_a_clock_that_is_put_back_loses_nothing() -> None:
     monitor.observe("search", 0.01)
     windows = monitor.snapshot().operations["search"]
     assert {window: summary.count for window, summary in windows.items()} == {"1m": 2, "15m": 2, "24h": 2, "start": 2}
+
+
+def test_a_clock_that_was_ahead_for_one_look_shifts_nothing_that_is_written_afterwards() -> None:
+    clock = Clock()
+    ahead = 0.0
+    monitor = PerformanceMonitor(clock.timer, clock=lambda: clock.epoch() + ahead)
+    gathering = Gathering(lambda since: monitor.quarters(since, running=True))
+    stored: dict[tuple[int, str], Rollup] = {}
+
+    def calls_look_and_write() -> Snapshot:
+        for _ in range(20):
+            clock.timer_s += 15
+            monitor.observe("search", 0.01)
+            monitor.count("searches")
+        snapshot = monitor.snapshot()
+        gathering.look(snapshot)
+        new = gathering.unwritten()
+        gathering.written(new)
+        for key, rollup in new.items():
+            stored[key] = stored[key].plus(rollup) if key in stored else rollup
+        return snapshot
+
+    calls_look_and_write()
+    ahead = 7_200.0
+    calls_look_and_write()
+    ahead = 0.0
+    for _ in range(36):
+        snapshot = calls_look_and_write()
+    assert snapshot.at.timestamp() == clock.epoch()
+    assert snapshot.operations["search"]["1m"].count == snapshot.counters["searches"]["1m"] <= 5
+    assert snapshot.operations["search"]["15m"].count <= 60
+    per_quarter = {start: rollup.count for (start, name), rollup in stored.items() if name == "search"}
+    counted = {start: rollup.total for (start, name), rollup in stored.items() if name == "searches"}
+    assert counted == per_quarter
+    assert sum(per_quarter.values()) == 38 * 20
+    assert per_quarter[int(NOON)] + per_quarter[int(NOON) + 900] == 119, "the two quarters of the wrong look"
+    assert [per_quarter[int(NOON) + 900 * number] for number in range(2, 12)] == [60] * 10
+
+
+def test_quarters_that_nobody_asked_for_are_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monitor = clock.monitor()
+    for _ in range(90):
+        clock.timer_s += 900
+        monitor.observe("search", 0.01)
+    unpacked: list[bytes] = []
+    unpack = Histogram.from_bytes
+
+    def counted(packed: bytes) -> Histogram:
+        unpacked.append(packed)
+        return unpack(packed)
+
+    monkeypatch.setattr(Histogram, "from_bytes", counted)
+    since = int(clock.epoch()) - 900
+    assert [quarter.start for quarter in monitor.quarters(since, running=True)] == [since, since + 900]
+    assert len(unpacked) == 1
 
 
 @given(st.lists(st.floats(0, 500), max_size=80))
