@@ -19,7 +19,8 @@ class RepeatedCalls:
     Of a call only a digest is kept, with a number.
 
     Args:
-        warn_at: identical calls within the window that are worth one line in the log.
+        warn_at: identical calls within the window that are worth a line in the log; one a window for each client and
+            tool, however many of its calls are repeated.
         window_s: seconds from the first of them.
         most: calls remembered; the ones noted longest ago go first.
         timer: clock in seconds that never goes backwards.
@@ -36,6 +37,7 @@ class RepeatedCalls:
         self._warn_at = warn_at
         self._window_s = window_s
         self._calls: TTLCache[bytes, list[int]] = TTLCache(maxsize=most, ttl=window_s, timer=timer)
+        self._told: TTLCache[tuple[str, str], bool] = TTLCache(maxsize=most, ttl=window_s, timer=timer)
         self._lock = threading.Lock()
 
     def note(self, client: str, name: str, arguments: Mapping[str, Any], answer: str) -> int:
@@ -53,7 +55,10 @@ class RepeatedCalls:
             times = self._calls.setdefault(key, [0])
             times[0] += 1
             count = times[0]
-        if count == self._warn_at:
+            news = count == self._warn_at and not self._told.get((client, name))
+            if news:
+                self._told[client, name] = True
+        if news:
             logger.warning(
                 "%s asked %s the same %d times within %g s and was answered the same: it could keep the answer",
                 client, name, count, self._window_s,

@@ -24,6 +24,17 @@ def test_the_third_identical_call_is_told_once(caplog: pytest.LogCaptureFixture)
     assert line.startswith("claude/1 asked get_memory the same 3 times within 60 s")
 
 
+def test_a_client_that_repeats_many_calls_is_told_of_once_a_window(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    calls = RepeatedCalls(timer=clock)
+    with caplog.at_level(logging.WARNING):
+        for minute in (0, 61):
+            clock.now = minute
+            for number in range(12):
+                calls.note("claude/1", "get_memory", {"ids": [number % 4]}, "a memory")
+    assert len(caplog.messages) == 2
+
+
 def test_another_client_tool_argument_or_answer_is_another_call() -> None:
     calls = RepeatedCalls()
     calls.note("a", "retrieve_memory", {"task": "x", "k": 3}, "nothing")
