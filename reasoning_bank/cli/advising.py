@@ -26,7 +26,7 @@ def advise_command(*, wanted: bool, only: tuple[str, ...], undo: bool, as_json: 
     Each piece of advice names its figures, the setting and the value to change, and what to expect. Nothing is advised
     that no figure speaks for. What you set yourself is never changed; of the rest `--apply` tries what changes speed
     and memory only. A server that runs takes it up within seconds, measures for `monitoring.trial_s` and keeps it where
-    the figure became better beyond chance.
+    the figure became better beyond chance; what nobody can tell of after ten times as long is taken back.
 
     \b
     Examples:
@@ -42,7 +42,7 @@ def advise_command(*, wanted: bool, only: tuple[str, ...], undo: bool, as_json: 
     with open_bank(settings) as bank:
         figures = bank.bank.figures
         if undo:
-            click.echo(f"{bank.call(figures.take_back)} settings taken back", err=True)
+            click.echo(f"{bank.call(figures.take_back)} changes taken back", err=True)
         advice = bank.call(figures.stored_recommendations)
         applied = bank.call(figures.apply, only=set(only) or None, stored=True) if wanted else None
         trials = bank.call(figures.trials)

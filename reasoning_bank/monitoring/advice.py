@@ -114,7 +114,7 @@ class _Change(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    to: float | str | bool | None = None
+    to: bool | int | float | str | None = None
     times: float | None = None
     most: float = float("inf")
     least: float = 0.0
@@ -162,6 +162,8 @@ class Rule(BaseModel):
                     check_metric(figure)
         if (self.setting is None) == (self.command is None):
             raise ValueError(f"{self.name}: name a setting and its change, or a command")
+        if self.safe and (self.judged_by is None or self.judged_by.endswith(":value")):
+            raise ValueError(f"{self.name}: what is safe is judged by calls or look-ups, not by a gauge")
         return self
 
     def recommendations(self, figures: Evidence) -> Iterator[Recommendation]:

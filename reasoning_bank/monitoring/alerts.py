@@ -1,8 +1,8 @@
 """Thresholds over what was measured, and what they say: pure functions of a snapshot and of what they said before.
 
 A figure is judged only where enough observations stand behind it. What is bad has to stay bad for a while before it is
-raised, and good for a while before it clears, so that a figure at its threshold does not flap. What is raised after a while
-is the level of that while that was nearest to what was raised before.
+raised, and good for a while before it clears, so that a figure at its threshold does not flap. What holds after
+a while is the level in it that was nearest to what was raised before.
 """
 
 import tomllib

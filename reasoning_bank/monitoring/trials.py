@@ -11,10 +11,12 @@ from reasoning_bank.records import JsonValue
 
 State = Literal["trial", "kept", "rolled_back"]
 
-LEAST: Final = 50
+LEAST: Final = 500
 """Observations below which a trial goes on."""
+UNDECIDED: Final = 10
+"""Times the length of a trial after which one that has too few observations is given up."""
 NOT_AGAIN: Final = timedelta(days=7)
-"""How long a value that was taken back is not tried again."""
+"""How long a value that was taken back is not tried again, and how long a trial may last in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +68,36 @@ def measured_since(metric: str, now: Mapping[str, Rollup], then: Mapping[str, Ro
     return estimates(since, minutes=1.0).get(metric)
 
 
-def decided(trial: Trial, after: Estimate | None, *, now: datetime, trial_s: float) -> Trial:
+def decided(trial: Trial, after: Estimate | None, *, began: datetime | None, now: datetime, trial_s: float) -> Trial:
     """A trial with its decision, or the trial itself while time or observations do not suffice.
 
-    It is kept where the whole interval of the figure lies on the better side of what it was before.
+    It is kept where the whole interval of the figure lies on the better side of what it was before, and taken back
+    where it does not, or where nobody comes to have enough observations.
+
+    Args:
+        after: the figure since this process began to look.
+        began: when it did; None where it does not, since another value holds in it.
     """
-    waited = now - trial.applied_at >= timedelta(seconds=trial_s)
-    if trial.state != "trial" or not waited or after is None or after.n < LEAST:
+    if trial.state != "trial":
         return trial
-    better = improved(trial.metric, trial.before, after)
-    was = "not known" if trial.before is None else f"{trial.before:.4g}"
-    said = f"{trial.metric} was {was}, is {after.value:.4g} ({after.low:.4g} to {after.high:.4g}, n = {after.n})"
-    state: State = "kept" if better else "rolled_back"
-    return replace(trial, state=state, after=after.value, decided_at=now, reason=said)
+    looked, length = now - began if began else timedelta(0), timedelta(seconds=trial_s)
+    if after is not None and after.n >= LEAST and looked >= length:
+        return _judged(trial, after, now)
+    if looked >= UNDECIDED * length or now - trial.applied_at >= NOT_AGAIN:
+        said = f"too few observations of {trial.metric} to tell, n = {after.n if after else 0}"
+        return replace(trial, state="rolled_back", decided_at=now, reason=said)
+    return trial
 
 
 def improved(metric: str, before: float | None, after: Estimate) -> bool:
     """Whether a figure is better than it was, beyond what chance explains."""
     if before is None:
         return False
-    if metric.endswith(":value"):  # looks at a gauge: their range is no interval
-        return after.value < before
     return after.low > before if metric.endswith(":hit_rate") else after.high < before
+
+
+def _judged(trial: Trial, after: Estimate, now: datetime) -> Trial:
+    state: State = "kept" if improved(trial.metric, trial.before, after) else "rolled_back"
+    was = "not known" if trial.before is None else f"{trial.before:.4g}"
+    said = f"{trial.metric} was {was}, is {after.value:.4g} ({after.low:.4g} to {after.high:.4g}, n = {after.n})"
+    return replace(trial, state=state, after=after.value, decided_at=now, reason=said)

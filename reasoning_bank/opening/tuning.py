@@ -23,15 +23,15 @@ logger = logging.getLogger(__name__)
 
 _GPUS: Final = Path("/proc/driver/nvidia/gpus")
 
-TUNABLE: Final = frozenset(
-    {"background.batch", *(f"cache.{name}.{key}" for name in NAMES for key in ("size", "ttl_s"))}
-)
-"""What may be changed without asking: speed and memory only, never an answer, and it can be taken back at any time."""
+TUNABLE: Final = frozenset(f"cache.{name}.size" for name in NAMES)
+"""What may be changed without asking: speed and memory only, never an answer, at once and back in an open bank."""
 
 
 async def tuned(settings: Settings, database: Database) -> Settings:
-    """The settings with what was changed on advice, where the user set nothing."""
+    """The settings with what was changed on advice, where the user set nothing and `monitoring.tune` is not off."""
     changed = settings
+    if settings.monitoring.tune == "off":
+        return changed
     for name, trial in (await database.read(tuning.in_force)).items():
         if name in TUNABLE and not explicit(settings, name):
             changed = with_value(changed, name, trial.value)
@@ -109,7 +109,7 @@ class Tuner:
         self._in_force: dict[str, object] = {
             name: value for name in TUNABLE if (value := value_of(opened, name)) != value_of(settings, name)
         }
-        self._begun: dict[int, Mapping[str, Rollup]] = {}
+        self._begun: dict[int, tuple[datetime, Mapping[str, Rollup]]] = {}
 
     def current(self, name: str) -> object:
         """The value of a setting in this process."""
@@ -130,6 +130,8 @@ class Tuner:
             return "you set it yourself, so it is yours to change"
         if self._settings.cache.auto_size and advice.setting.endswith(".size"):
             return "cache.auto_size sees to it"
+        if value_of(self._settings, advice.setting.removesuffix("size") + "backend") != "memory":
+            return "the cache is outside of this process"
         return None
 
     async def apply(self, advice: Iterable[Recommendation], snapshot: Snapshot, window: Window) -> list[Trial]:
@@ -153,14 +155,16 @@ class Tuner:
         trials = await self._database.read(tuning.in_force)
         self._follow(trials, totals)
         for trial in trials.values():
-            begun = self._begun.get(trial.id)
-            if trial.state != "trial" or begun is None:
-                continue
-            after = measured_since(trial.metric, totals, begun)
-            found = decided(trial, after, now=self._now(), trial_s=self._settings.monitoring.trial_s)
+            began, then = self._begun.get(trial.id, (None, totals))
+            after = measured_since(trial.metric, totals, then)
+            found = decided(trial, after, began=began, now=self._now(), trial_s=self._settings.monitoring.trial_s)
             if found is not trial and await self._database.write(lambda c, found=found: tuning.decide(c, found)):
                 logger.info("%s = %s was tried and %s: %s", found.setting, found.value, found.state, found.reason)
         self._follow(await self._database.read(tuning.in_force), totals)
+
+    def forget(self) -> None:
+        """Begin to look at trials anew: what was measured so far is forgotten."""
+        self._begun.clear()
 
     def _follow(self, trials: Mapping[str, Trial], totals: Mapping[str, Rollup]) -> None:
         for name in sorted({*trials, *self._in_force} & TUNABLE):
@@ -171,7 +175,7 @@ class Tuner:
             if value != self.current(name) and self._live(name, value):
                 self._in_force[name] = value
             if trial and value == self.current(name):
-                self._begun.setdefault(trial.id, totals)
+                self._begun.setdefault(trial.id, (self._now(), totals))
 
 
 def _trial(advice: Recommendation, snapshot: Snapshot, window: Window, now: datetime) -> Trial:

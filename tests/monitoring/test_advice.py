@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import ValidationError
 
 from reasoning_bank.monitoring.advice import (
     OptimizationPriority,
     OptimizationType,
     Optimizer,
     Recommendation,
+    Rule,
     packaged_rules,
     run_system_optimization,
 )
 from reasoning_bank.monitoring.snapshot import Snapshot, Summary, Window
+from reasoning_bank.opening.tuning import TUNABLE
 from reasoning_bank.settings import Settings, setting_names
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -98,6 +101,22 @@ def test_a_cache_that_serves_well_is_left_alone() -> None:
 
 def test_few_lookups_say_nothing() -> None:
     assert advised(snapshot(counters=lookups("retrieval", hits=5, misses=60, by_size=60)), SETTINGS) == {}
+
+
+def test_what_is_safe_is_judged_by_what_a_trial_can_tell() -> None:
+    rule = packaged_rules()[0].model_dump()
+    for judge in (None, "process.rss_bytes:value"):
+        with pytest.raises(ValidationError, match="judged by"):
+            Rule.model_validate(rule | {"judged_by": judge})
+    for each in packaged_rules():
+        assert each.safe <= (each.setting is not None and each.setting.replace("*", "queries") in TUNABLE)
+        assert each.safe == (each.effort == 1), "what is tried at once is what a running server can take up"
+
+
+def test_whole_numbers_stay_whole() -> None:
+    given = snapshot({"embedding.batch": summary(100)})
+    advice = advised(given, {"setting.embeddings.batch_size": 128.0, "machine.gpus": 0.0})
+    assert advice["batch-too-large-for-processor"].example == "[embeddings]\nbatch_size = 32"
 
 
 def test_a_bound_ends_growing() -> None:

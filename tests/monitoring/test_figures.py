@@ -188,12 +188,12 @@ async def test_advice_is_tried_at_once_and_kept_where_it_helped(data_dir: Path) 
         misses(bank, hits=10, misses=5, by_size=0)
         await figures.look()
         assert (await figures.trials())[0].state == "trial", "15 look-ups are too few to tell"
-        misses(bank, hits=190, misses=10, by_size=5)
+        misses(bank, hits=480, misses=20, by_size=5)
         await figures.look()
         (trial,) = await figures.trials()
         assert (trial.state, trial.before) == ("kept", 0.2)
-        assert trial.after == pytest.approx(200 / 215)
-        assert "n = 215" in trial.reason
+        assert trial.after == pytest.approx(490 / 515)
+        assert "n = 515" in trial.reason
     # The next process opens with it.
     async with ReasoningBank(settings_of(data_dir)) as bank:
         assert bank.rooms.settings.cache.retrieval.size == 1_000
@@ -215,7 +215,7 @@ async def test_what_does_not_help_is_taken_back_everywhere_and_not_tried_again(d
         await others.look()
         assert kept.get_statistics()["max_size"] == 1_000, "other processes follow"
         at[0] += timedelta(hours=1)
-        misses(bank, hits=20, misses=80, by_size=60)
+        misses(bank, hits=100, misses=400, by_size=300)
         await figures.look()
         assert [trial.state for trial in await figures.trials()] == ["rolled_back"]
         memory = bank.rooms.caches.named()["retrieval"].memory
@@ -228,6 +228,65 @@ async def test_what_does_not_help_is_taken_back_everywhere_and_not_tried_again(d
         again = await figures.apply()
         assert again.begun == []
         assert "taken back lately" in again.left[0][1]
+
+
+async def test_off_applies_nothing_that_was_changed_on_advice(data_dir: Path) -> None:
+    async with ReasoningBank(settings_of(data_dir)) as bank:
+        misses(bank, hits=40, misses=160, by_size=120)
+        assert len((await bank.figures.apply()).begun) == 1
+    for tune, size in (("off", 500), ("advise", 1_000)):
+        async with ReasoningBank(settings_of(data_dir, monitoring={"tune": tune})) as bank:
+            await bank.figures.look()
+            memory = bank.rooms.caches.named()["retrieval"].memory
+            assert memory is not None
+            assert (memory.get_statistics()["max_size"], bank.rooms.settings.cache.retrieval.size) == (size, size)
+
+
+async def test_a_process_that_began_just_now_decides_no_trial_by_its_cold_cache(data_dir: Path) -> None:
+    at = [datetime.now(UTC)]
+    async with bank_at(settings_of(data_dir), at) as bank:
+        misses(bank, hits=40, misses=160, by_size=120)
+        await bank.figures.apply()
+    at[0] += timedelta(hours=1)
+    async with bank_at(settings_of(data_dir), at) as bank:
+        await bank.figures.look()
+        misses(bank, hits=10, misses=590, by_size=0)
+        await bank.figures.look()
+        assert [trial.state for trial in await bank.figures.trials()] == ["trial"]
+        misses(bank, hits=5_400, misses=0, by_size=0)
+        at[0] += timedelta(hours=1)
+        await bank.figures.look()
+        assert [trial.state for trial in await bank.figures.trials()] == ["kept"]
+
+
+async def test_a_trial_that_nobody_can_decide_is_taken_back(data_dir: Path) -> None:
+    at = [datetime.now(UTC)]
+    async with bank_at(settings_of(data_dir), at) as bank:
+        misses(bank, hits=40, misses=160, by_size=120)
+        await bank.figures.apply()
+        await bank.figures.look()
+        for hours, state in ((2, "trial"), (3, "rolled_back")):
+            at[0] += timedelta(hours=hours)
+            await bank.figures.look()
+            (trial,) = await bank.figures.trials()
+            assert trial.state == state
+        assert trial.reason == "too few observations of cache.retrieval:hit_rate to tell, n = 0"
+        memory = bank.rooms.caches.named()["retrieval"].memory
+        assert memory is not None
+        assert memory.get_statistics()["max_size"] == 500
+
+
+async def test_a_trial_that_no_process_takes_up_lasts_a_week_at_most(data_dir: Path) -> None:
+    at = [datetime.now(UTC)]
+    old = Trial(0, "background.batch", 64, 32, "queue.oldest_s:value", 61, None, "trial", at[0], None, "why")
+    async with bank_at(settings_of(data_dir), at) as bank:
+        await bank.rooms.database.write(lambda c: tuning.begin(c, [old]))
+        at[0] += timedelta(days=6)
+        await bank.figures.look()
+        assert [trial.state for trial in await bank.figures.trials()] == ["trial"]
+        at[0] += timedelta(days=1)
+        await bank.figures.look()
+        assert [trial.state for trial in await bank.figures.trials()] == ["rolled_back"]
 
 
 async def test_what_a_user_set_is_never_changed(data_dir: Path) -> None:
