@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Collection, Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+import anyio.to_thread
 
 from reasoning_bank.cache.codec import Codec, digest
 from reasoning_bank.cache.config import CacheConfig
@@ -12,6 +14,9 @@ from reasoning_bank.records import JsonValue
 
 logger = logging.getLogger(__name__)
 V = TypeVar("V")
+
+_LARGE: Final = 64 * 1024
+"""Bytes from which reading a value would hold up the event loop for longer than going to a thread takes."""
 
 
 class StoredCache(Generic[V]):
@@ -41,7 +46,11 @@ class StoredCache(Generic[V]):
 
     async def get(self, namespace: str, key: Hashable) -> V | None:
         """Return what is kept under a key, or None."""
-        value = self._read(await self.store.get(namespace, self._name(key))) if self._config.enabled else None
+        stored = await self.store.get(namespace, self._name(key)) if self._config.enabled else None
+        if stored is not None and len(stored) > _LARGE:
+            value = await anyio.to_thread.run_sync(self._read, stored)
+        else:
+            value = self._read(stored)
         self._hits += value is not None
         self._misses += value is None
         return value
@@ -61,7 +70,8 @@ class StoredCache(Generic[V]):
             return
         self._loads += 1
         self._load_s += cost_s
-        written = self._codec.encode(value)
+        # How large a value is nobody knows before it is written.
+        written = await anyio.to_thread.run_sync(self._codec.encode, value)
         if self._config.max_bytes is None or len(written) <= self._config.max_bytes:
             ttl_s = self._lifetime.varied(ttl_s or self._config.default_ttl)
             await self.store.put(namespace, self._name(key), written, ttl_s=ttl_s, tags=tags)

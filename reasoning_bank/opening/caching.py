@@ -119,9 +119,12 @@ class Caches:
 
 
 def balancer(caches: Caches, settings: Settings) -> Balancer:
-    """What resizes the caches in memory within the memory of all together."""
-    in_memory = {name: cache.memory for name, cache in caches.named().items() if cache.memory is not None}
-    return Balancer(in_memory, budget_bytes=int(settings.cache.memory_mb * _MB))
+    """What resizes the caches in memory within the memory of all together, less that of copies of what is shared."""
+    named = caches.named()
+    in_memory = {name: cache.memory for name, cache in named.items() if cache.memory is not None}
+    configs = [cache.config for cache in named.values() if cache.config.backend is CacheBackend.HYBRID]
+    copies = sum(config.max_bytes or 0 for config in configs if config.enabled)
+    return Balancer(in_memory, budget_bytes=int(settings.cache.memory_mb * _MB) - copies)
 
 
 async def open_caches(settings: Settings, clock: Clockwork, identity: bytes, stack: AsyncExitStack) -> Caches:

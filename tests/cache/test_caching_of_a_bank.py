@@ -25,8 +25,7 @@ QUERY = Query("which index do the reports need?", min_score=0)
 TASK = "speed up the reports"
 OFF: dict[str, Any] = {"enabled": False}
 IN_FILES: dict[str, Any] = {
-    name: {"backend": "hybrid" if name == "retrieval" else "file"}
-    for name in ("retrieval", "queries", "profiles")
+    name: {"backend": "hybrid" if name == "retrieval" else "file"} for name in ("retrieval", "queries", "profiles")
 }
 Open = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -167,6 +166,18 @@ async def test_caches_that_adapt_are_resized_in_an_open_bank(opened: Open) -> No
         assert memories.config.adaptive_ttl > 1
         watched = balancer(bank.rooms.caches, bank.rooms.settings)._watched
         assert set(watched) == set(bank.settings.cache.named()) - {"llm"}
+
+
+async def test_copies_of_what_is_shared_take_their_part_of_the_memory_of_all(opened: Open) -> None:
+    shared = {"backend": "hybrid", "max_mb": 30}
+    async with opened({"auto_size": True, "memory_mb": 50, "retrieval": shared, "queries": shared}) as bank:
+        grows = balancer(bank.rooms.caches, bank.rooms.settings)
+        configs = configurations(bank.settings)
+        copies = sum(configs[name].max_bytes or 0 for name in ("retrieval", "queries"))
+        assert copies > 0
+        assert grows._budget + copies <= 50 * 2**20
+        held = [each.config.max_bytes or 0 for each in bank.rooms.caches.named().values() if each.memory is not None]
+        assert sum(held) <= grows._budget
 
 
 def test_the_memory_of_all_caches_together_is_bounded() -> None:

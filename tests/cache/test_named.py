@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning_bank.cache.codec import array_codec, digest, json_codec
+from reasoning_bank.cache.codec import Codec, array_codec, digest, json_codec
 from reasoning_bank.cache.config import CacheConfig, EvictionPolicy
 from reasoning_bank.cache.decorator import cached
 from reasoning_bank.cache.named import Cache
@@ -208,6 +208,25 @@ async def test_what_a_store_gives_that_is_no_value_is_a_miss_and_counted() -> No
     assert (await numbers.statistics())["failures"] == 1
     with pytest.raises(ValueError, match="coroutines"):
         numbers.get_or_work("a", lambda: [2])
+
+
+async def test_values_are_written_and_large_ones_read_beside_the_event_loop() -> None:
+    threads: list[int] = []
+
+    def written(value: str) -> bytes:
+        threads.append(threading.get_ident())
+        return value.encode()
+
+    def read(stored: bytes) -> str:
+        threads.append(threading.get_ident())
+        return stored.decode()
+
+    texts = Cache[str]("texts", CacheConfig(), store=Shelf(), codec=Codec(written, read))
+    for size in (10, 1_000_000):
+        await texts.set("a", "x" * size)
+        assert await texts.get("a") == "x" * size
+    loop = threading.get_ident()
+    assert [thread == loop for thread in threads] == [False, True, False, False]
 
 
 @dataclass(frozen=True, slots=True)
