@@ -19,8 +19,9 @@ class StoreStatistics(TypedDict):
 class SharedStore(Protocol):
     """Bytes that outlive this process or are shared by several.
 
-    Whatever goes wrong (gone, frozen, full, damaged) is a miss, counted in `failures`; no call raises, and none takes
-    more than 0.25 s. A namespace is a workspace: entries of two never meet.
+    Whatever goes wrong (gone, frozen, full, damaged) is a miss, counted in `failures`; no call raises, and none waits
+    more than 0.25 s for a store that does not answer. In a crowd a file takes one change after the other: a call waits
+    up to a second for its turn, and is a miss then. A namespace is a workspace: entries of two never meet.
     """
 
     async def get(self, namespace: str, key: str) -> bytes | None:
