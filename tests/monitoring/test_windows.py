@@ -131,8 +131,7 @@ def test_a_clock_that_was_ahead_for_one_look_shifts_nothing_that_is_written_afte
     ahead = 7_200.0
     calls_look_and_write()
     ahead = 0.0
-    for _ in range(36):
-        snapshot = calls_look_and_write()
+    snapshot = [calls_look_and_write() for _ in range(36)][-1]
     assert snapshot.at.timestamp() == clock.epoch()
     assert snapshot.operations["search"]["1m"].count == snapshot.counters["searches"]["1m"] <= 5
     assert snapshot.operations["search"]["15m"].count <= 60
