@@ -15,20 +15,13 @@ if TYPE_CHECKING:
     from reasoning_bank.bank import ReasoningBank
 
 JSON = "application/json"
-_OF_ALL_WORKSPACES = frozenset(
+_OF_ONE_WORKSPACE = frozenset(
     (
-        "background",
-        "batches",
-        "caches",
-        "counters",
-        "language_models",
-        "operations",
-        "shared_searches",
-        "strategies",
-        "uptime_s",
+        *("workspace", "traces", "memories", "superseded", "deleted", "embedded", "tags", "refused"),
+        *("model", "index", "language"),  # whether these work, which its searches depend on
     )
 )
-"""What `stats` tells of the whole process: how busy others are is not for the holder of a token for one workspace."""
+"""What of `stats` the holder of a token for one workspace is told: how busy others are is not for them."""
 Read = Callable[["ReasoningBank", str], Awaitable[Mapping[str, Any]]]
 """Reads something for one workspace."""
 
@@ -103,7 +96,7 @@ async def _stats(bank: "ReasoningBank", workspace: str) -> Mapping[str, Any]:
     stats = await bank.stats(workspace)
     if current_caller().may("metrics"):
         return stats
-    return {name: figures for name, figures in stats.items() if name not in _OF_ALL_WORKSPACES}
+    return {name: figures for name, figures in stats.items() if name in _OF_ONE_WORKSPACE}
 
 
 async def _workspaces(bank: "ReasoningBank", own: str) -> Mapping[str, Any]:

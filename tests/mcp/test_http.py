@@ -310,7 +310,7 @@ async def test_a_token_for_one_workspace_does_not_tell_how_busy_the_others_are(
     assert set(mine["model"]) == {"status", "reason", "serving", "loaded_in_s"}
     assert "scope 'metrics'" in told["token", "bank://performance"]["error"]["message"]
     everything = json.loads(told["owner", "bank://stats"]["result"]["contents"][0]["text"])
-    assert {"operations", "counters", "caches", "background", "strategies"} <= set(everything)
+    assert {"alerts", "operations", "counters", "caches", "background", "strategies"} <= set(everything)
     assert "result" in told["owner", "bank://performance"]
 
 
