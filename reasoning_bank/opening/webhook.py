@@ -17,13 +17,15 @@ logger = logging.getLogger(__name__)
 
 _MOST_WAITING: Final = 100
 _TIMEOUT_S: Final = 10.0
+_SHORTEST_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 300.0
 
 
 class Webhook:
-    """Posts JSON documents to one address, in order; what cannot be delivered is logged and dropped.
+    """Posts JSON documents to one address, in order; what is refused is logged and dropped.
 
     Args:
-        url: where to; it may hold a secret, so it is never logged.
+        url: where to; it may hold a secret, so neither it nor an answer, which may repeat it, is logged.
     """
 
     def __init__(self, url: str) -> None:
@@ -50,7 +52,14 @@ class Webhook:
         try:
             await pool.post(Call(self._url, body, {}), lambda answer: answer)
         except UpstreamError as error:
-            logger.warning("an alert could not be posted: %s", error)
+            said = f"the server answered {error.status}" if error.status else "no server answered"
+            if error.retry_after_s is None:
+                logger.warning("an alert could not be posted to monitoring.webhook_url: %s", said)
+                return
+            # Asked too often, or not asked because it failed just now: what waits behind it would fare no better.
+            if len(self._waiting) < _MOST_WAITING:
+                self._waiting.appendleft(body)
+            await asyncio.sleep(min(max(error.retry_after_s, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S))
 
 
 def webhook(url: str | None) -> Webhook | None:
