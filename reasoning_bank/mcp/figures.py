@@ -5,7 +5,7 @@ with the scope "metrics", not for the holder of a token that opens one workspace
 """
 
 import time
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -21,6 +21,15 @@ from reasoning_bank.mcp.routes import add_route
 
 METRICS_PATH: Final = "/metrics"
 PERFORMANCE_PATH: Final = "/performance"
+_REFUSED: Final = frozenset(
+    (
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.MISDIRECTED_REQUEST,
+    )
+)
 
 
 def add_figures(
@@ -48,18 +57,22 @@ def add_figures(
 class TimedRequests:
     """ASGI: counts each HTTP request as one call of `http`, once the bank is open; failed are those of status 5xx.
 
+    Those that the gate refused (401, 403, 404, 405, 421) are not counted: they did no work and would hide who waits.
+
     Args:
         app: what answers.
         opening: of the bank whose monitor is told.
+        apart: paths that are not counted either: whoever watches the server asks for them all the time.
     """
 
-    def __init__(self, app: ASGIApp, opening: BankOpening) -> None:
+    def __init__(self, app: ASGIApp, opening: BankOpening, *, apart: Collection[str] = ()) -> None:
         self._app = app
         self._opening = opening
+        self._apart = frozenset(apart)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on, and counts it when its answer has ended."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in self._apart:
             return await self._app(scope, receive, send)
         status = HTTPStatus.INTERNAL_SERVER_ERROR.value
 
@@ -72,6 +85,6 @@ class TimedRequests:
         try:
             return await self._app(scope, receive, heard)
         finally:
-            if self._opening.opened:
+            if self._opening.opened and status not in _REFUSED:
                 bank = await self._opening.bank()
                 bank.monitor.observe("http", time.perf_counter() - started, status >= HTTPStatus.INTERNAL_SERVER_ERROR)

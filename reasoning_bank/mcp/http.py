@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from reasoning_bank.errors import ConfigError
 from reasoning_bank.mcp.auth import BearerGate, Grant, VerifyToken
 from reasoning_bank.mcp.batch import add_batches
-from reasoning_bank.mcp.figures import TimedRequests, add_figures
+from reasoning_bank.mcp.figures import METRICS_PATH, TimedRequests, add_figures
 from reasoning_bank.mcp.logs import log_to_stderr
 from reasoning_bank.mcp.opening import BankOpening, OpenBank
 from reasoning_bank.mcp.server import build_server, open_configured_bank
@@ -103,7 +103,8 @@ def build_application(open_bank: OpenBank, settings: Settings) -> ASGIApp:
     server = build_server(open_bank, settings, own_workspace=own, opening=opening)
     add_batches(server, opening, settings, security=transport_security(settings.http), own_workspace=own)
     add_figures(server, opening, security=transport_security(settings.http), own_workspace=own)
-    return TimedRequests(secured_application(server, settings, _verifier(opening)), opening)
+    application = secured_application(server, settings, _verifier(opening))
+    return TimedRequests(application, opening, apart=(HEALTH_PATH, METRICS_PATH))
 
 
 def secured_application(server: MCPServer[Any], settings: Settings, verify: VerifyToken) -> ASGIApp:

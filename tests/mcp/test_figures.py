@@ -82,7 +82,7 @@ async def test_other_methods_hosts_and_origins_are_refused(settings: Settings) -
             assert (await client.get(f"{path}/x")).status_code == 404
 
 
-async def test_requests_that_fail_are_counted_as_errors_of_the_server_and_those_refused_are_not(
+async def test_requests_that_fail_are_counted_as_errors_and_those_refused_or_of_whoever_watches_not_at_all(
     settings: Settings,
 ) -> None:
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,9 +93,11 @@ async def test_requests_that_fail_are_counted_as_errors_of_the_server_and_those_
     bank = ReasoningBank(settings)
     async with BankOpening(lambda: bank) as opening:
         await opening.bank()
-        transport = httpx2.ASGITransport(TimedRequests(application, opening), raise_app_exceptions=False)
+        transport = httpx2.ASGITransport(
+            TimedRequests(application, opening, apart=["/204"]), raise_app_exceptions=False
+        )
         async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            for path in ("/200", "/404", "/503", "/bug"):
+            for path in ("/200", "/400", "/503", "/bug", "/401", "/403", "/404", "/421", "/204"):
                 await client.get(path)
         http = bank.monitor.snapshot().operations["http"]["1m"]
     assert (http.count, http.errors) == (4, 2)
