@@ -25,6 +25,7 @@ CROSSINGS = {
     "batches.py",
     "cache/file.py",
     "cache/redis_server.py",
+    "cache/stored.py",
     "compression/threaded.py",
     "concurrency/parallel.py",
     "diagnosis.py",
