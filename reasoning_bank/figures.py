@@ -2,11 +2,12 @@
 
 import json
 import logging
+import math
 import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ from reasoning_bank.monitoring.report import Report, period, report_of
 from reasoning_bank.monitoring.rollups import Gathering, Rollups, as_snapshot, quarter_of
 from reasoning_bank.monitoring.snapshot import Snapshot
 from reasoning_bank.monitoring.trials import Trial
+from reasoning_bank.monitoring.windows import QUARTER_S
 from reasoning_bank.opening import Rooms
 from reasoning_bank.opening.tuning import Tuner, machine_figures
 from reasoning_bank.opening.webhook import webhook
@@ -79,7 +81,9 @@ async def open_figures(
     """
     rules = await anyio.to_thread.run_sync(read_rulebook, settings)
     figures = Figures(rooms, monitor, settings, rules, now=now)
-    async with Guarded("figures", figures.run):
+    task = Guarded("figures", figures.run)
+    rooms.watched.append(task)
+    async with task:
         yield figures
 
 
@@ -149,8 +153,9 @@ class Figures:
         )
 
     async def stored_alerts(self) -> list[Alert]:
-        """The thresholds that are passed by what all processes measured in the last quarter of an hour."""
-        return at_once(self.thresholds, await self.stored(back=_LATELY))
+        """The thresholds that all processes pass together: each in its window, gauges as they stood lately."""
+        day, lately = await self.stored(), await self.stored(back=_LATELY)
+        return at_once(self.thresholds, replace(day, gauges=lately.gauges))
 
     async def stored_recommendations(self) -> OptimizationReport:
         """What to change, by what all processes measured in the last day, or since a setting was changed on advice."""
@@ -158,8 +163,11 @@ class Figures:
         return self.optimizer.run_system_optimization(snapshot, further=self._further())
 
     async def report(self, since: datetime, until: datetime) -> Report:
-        """What all processes measured in a period, rounded to quarters of an hour."""
+        """What all processes measured in a period, rounded to quarters of an hour; the one that runs ends now."""
         await self.flush()
+        now = self._now()
+        end = datetime.fromtimestamp(math.ceil(until.timestamp() / QUARTER_S) * QUARTER_S, UTC)
+        until = min(end, now) if since < now else until
         return await self._rooms.database.read(lambda c: self._report(c, since, until))
 
     # What is changed
@@ -210,10 +218,12 @@ class Figures:
         Returns:
             Rows that were forgotten.
         """
-        self._monitor.reset()
-        self._gathering.forget()
-        self._alerts = {}
-        return await self._rooms.database.write(rollups.forget) if stored else 0
+        async with self._writing:  # what is being written now is of before
+            self._monitor.reset()
+            self._gathering.forget()
+            self._tuner.forget()
+            self._alerts = {}
+            return await self._rooms.database.write(rollups.forget) if stored else 0
 
     # As long as the bank is open
 

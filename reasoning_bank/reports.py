@@ -161,7 +161,11 @@ async def _parts(rooms: Rooms, now: datetime) -> dict[str, Json]:
     except StorageError as error:
         storage = {"status": "down", "reason": f"storage: {error.code}; `reasoning-bank doctor` says what to do"}
     state = rooms.model.state
-    died = [f"{task.name} ended by {type(task.error).__name__}" for task in rooms.tasks if task.error is not None]
+    died = [
+        f"{task.name} ended by {type(task.error).__name__}"
+        for task in (*rooms.tasks, *rooms.watched)
+        if task.error is not None
+    ]
     if rooms.models.error is not None:
         died.append(f"embedding of what is missing ended by {type(rooms.models.error).__name__}")
     dead = background.get("dead", 0)

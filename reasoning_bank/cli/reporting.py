@@ -40,8 +40,8 @@ def report_command(
 ) -> None:
     """Show how the bank performed, what it should change, and what memories were good for.
 
-    Without a further word: times, errors, caches and alerts of a period, of all processes together, with advice. What a
-    server measures is written every few minutes.
+    Without a further word: times, errors, caches and alerts of a period, of all servers together, with advice. What a
+    server measures is written every few minutes; commands are not counted.
 
     \b
     Examples:

@@ -61,14 +61,17 @@ class Histogram:
         return self
 
     def without(self, earlier: "Histogram") -> "Histogram":
-        """What was counted since an earlier state of this one; smallest and largest stay those of both."""
+        """What was counted since an earlier state of this one; smallest and largest are exact, or within a bucket."""
         since = type(self)()
         counts = {bucket: count - earlier._buckets.get(bucket, 0) for bucket, count in self._buckets.items()}
         since._buckets = {bucket: count for bucket, count in counts.items() if count > 0}
         since.count = self.count - earlier.count
         since.errors = self.errors - earlier.errors
         since.total_s = self.total_s - earlier.total_s
-        since.smallest_s, since.largest_s = self.smallest_s, self.largest_s
+        if since._buckets:
+            first, last = min(since._buckets), max(since._buckets)
+            since.smallest_s = self.smallest_s if first == min(self._buckets) else SMALLEST_S * GROWTH**first
+            since.largest_s = self.largest_s if last == max(self._buckets) else SMALLEST_S * GROWTH ** (last + 1)
         return since
 
     def quantiles(self, shares: Sequence[float]) -> list[float]:

@@ -1,5 +1,6 @@
 """What was measured in a period, put together for people: figures, alerts, advice, settings on trial, trends."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +9,11 @@ from typing import Any, Final, Self, cast
 
 from reasoning_bank.errors import InputError
 from reasoning_bank.monitoring.advice import Recommendation
-from reasoning_bank.monitoring.alerts import Threshold, at_once
+from reasoning_bank.monitoring.alerts import Alert, Threshold, at_once
 from reasoning_bank.monitoring.comparison import Change, compare
 from reasoning_bank.monitoring.estimates import Estimate, estimates
 from reasoning_bank.monitoring.rollups import Rollup, Rollups, of_period, together
+from reasoning_bank.monitoring.snapshot import WINDOW_S
 from reasoning_bank.monitoring.trials import Trial
 from reasoning_bank.monitoring.windows import QUARTER_S
 from reasoning_bank.records import JsonValue
@@ -36,6 +38,7 @@ CHARTS: Final[Mapping[str, Sequence[str]]] = {
 }
 """Title of a chart -> the metrics it may show; what was not measured is left out."""
 
+_DAY_S: Final = 86_400
 _FORMAT: Final = "reasoning-bank report 1"
 
 
@@ -109,14 +112,13 @@ def report_of(
 ) -> Report:
     """The report on what was measured in a period."""
     total = together(rollups)
-    quarters = _by_quarter(rollups)
-    alerts = _passed(list(thresholds), quarters)
+    alerts = _passed(list(thresholds), rollups, since, until)
     minutes = (until - since).total_seconds() / 60
     return Report(
         since,
         until,
         estimates(total, minutes=minutes),
-        _series(quarters),
+        _series(_parts(rollups, since, QUARTER_S)),
         alerts,
         [each.plain() for each in advice],
         [each.plain() for each in tuning],
@@ -175,27 +177,37 @@ def _minute(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def _by_quarter(rollups: Rollups) -> dict[int, dict[str, Rollup]]:
-    quarters: dict[int, dict[str, Rollup]] = {}
+def _parts(rollups: Rollups, since: datetime, seconds: int) -> dict[int, dict[str, Rollup]]:
+    """Roll-ups by name for each part of a period with any; parts of so many seconds, by their begin."""
+    first, parts = int(since.timestamp()), dict[int, dict[tuple[int, str], Rollup]]()
     for (start, name), rollup in sorted(rollups.items(), key=lambda item: item[0]):
-        quarters.setdefault(start, {})[name] = rollup
-    return quarters
+        part = first + (start - first) // seconds * seconds
+        parts.setdefault(part, {})[start, name] = rollup
+    return {part: together(inside) for part, inside in parts.items()}
 
 
 def _passed(
-    thresholds: Sequence[Threshold], quarters: Mapping[int, Mapping[str, Rollup]]
+    thresholds: Sequence[Threshold], rollups: Rollups, since: datetime, until: datetime
 ) -> list[Mapping[str, JsonValue]]:
-    """Each threshold that was passed in any quarter: how badly, and in how many."""
+    """Each threshold that was passed in any quarter, or day where it is about one: how badly, and for how long."""
     found: dict[tuple[str, str], dict[str, JsonValue]] = {}
-    for start, rollups in quarters.items():
-        until = datetime.fromtimestamp(start + QUARTER_S, UTC)
-        for alert in at_once(thresholds, of_period(rollups, until=until, seconds=QUARTER_S)):
-            row = found.setdefault((alert.threshold.name, alert.metric), alert.plain() | {"quarters": 0})
-            row["quarters"] = cast("int", row["quarters"]) + 1
-            beyond = alert.threshold.worse == "above"
-            if (cast("float", alert.value) > cast("float", row["value"])) == beyond:
-                row |= {"value": alert.value, "level": alert.level}
+    for width in (QUARTER_S, _DAY_S):
+        held = [each for each in thresholds if (WINDOW_S.get(each.window, _DAY_S) > QUARTER_S) == (width > QUARTER_S)]
+        for start, inside in _parts(rollups, since, width).items():
+            # The last part may have just begun; a minute is the least that rates are told of.
+            seconds = max(60.0, min(width, until.timestamp() - start))
+            end = datetime.fromtimestamp(start + seconds, UTC)
+            for alert in at_once(held, of_period(inside, until=end, seconds=seconds)):
+                _note(found, alert, quarters=math.ceil(seconds / QUARTER_S))
     return [found[key] for key in sorted(found, key=lambda key: (found[key]["level"] != "critical", key))]
+
+
+def _note(found: dict[tuple[str, str], dict[str, JsonValue]], alert: Alert, *, quarters: int) -> None:
+    row = found.setdefault((alert.threshold.name, alert.metric), alert.plain() | {"quarters": 0})
+    row["quarters"] = cast("int", row["quarters"]) + quarters
+    beyond = alert.threshold.worse == "above"
+    if (cast("float", alert.value) > cast("float", row["value"])) == beyond:
+        row |= {"value": alert.value, "level": alert.level}
 
 
 def _series(quarters: Mapping[int, Mapping[str, Rollup]]) -> dict[str, list[tuple[int, float]]]:

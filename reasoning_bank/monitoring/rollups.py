@@ -58,17 +58,16 @@ class Rollup:
         )
 
     def without(self, earlier: "Rollup") -> "Rollup":
-        """What came since an earlier state of this; smallest and largest stay those of both."""
+        """What came since an earlier state of this; smallest and largest of a gauge stay those of both."""
         if self.count < earlier.count or self.total < earlier.total:  # it was reset meanwhile
             return self
-        durations = self.durations
+        durations, smallest, largest = self.durations, self.smallest, self.largest
         if durations is not None and earlier.durations is not None:
             durations = durations.without(earlier.durations)
+            smallest, largest = durations.smallest_s, durations.largest_s
         count, total = self.count - earlier.count, self.total - earlier.total
         last = total / count if self.kind == "operation" and count else self.last
-        return replace(
-            self, count=count, errors=self.errors - earlier.errors, total=total, last=last, durations=durations
-        )
+        return Rollup(self.kind, count, self.errors - earlier.errors, total, smallest, largest, last, durations)
 
 
 Rollups: TypeAlias = Mapping[tuple[int, str], Rollup]
@@ -182,7 +181,7 @@ def as_snapshot(rollups: Rollups, *, at: datetime) -> Snapshot:
     """Stored figures of all processes as those of one moment.
 
     The window `15m` holds each quarter that overlaps it, `start` all that is given, `1m` nothing. Gauges are those of
-    the two latest quarters.
+    the two latest quarters, on average.
     """
     now = at.timestamp()
     first = min((start for start, _ in rollups), default=now)
@@ -191,15 +190,19 @@ def as_snapshot(rollups: Rollups, *, at: datetime) -> Snapshot:
     }
     latest = max((start for start, _ in rollups), default=now)
     standing = {
-        name: each.last for name, each in together(rollups, since=latest - QUARTER_S).items() if each.kind == "gauge"
+        name: each.mean for name, each in together(rollups, since=latest - QUARTER_S).items() if each.kind == "gauge"
     }
-    return replace(_snapshot(windows, at=at, uptime_s=now - first), gauges=standing)
+    spans: dict[Window, float] = {
+        window: now - math.ceil((now - since) / QUARTER_S) * QUARTER_S for window, since in _WINDOWS if since < math.inf
+    }
+    return replace(_snapshot(windows, at=at, uptime_s=now - first), gauges=standing, spans=spans)
 
 
 def of_period(rollups: Mapping[str, Rollup], *, until: datetime, seconds: float) -> Snapshot:
     """Roll-ups by name as a snapshot at the end of their time; every window is about all of it."""
     every: tuple[Window, ...] = ("1m", "15m", "24h", "start")
-    return _snapshot(dict.fromkeys(every, rollups), at=until, uptime_s=seconds)
+    spans = dict.fromkeys(every, seconds)
+    return replace(_snapshot(dict.fromkeys(every, rollups), at=until, uptime_s=seconds), spans=spans)
 
 
 def _snapshot(windows: Mapping[Window, Mapping[str, Rollup]], *, at: datetime, uptime_s: float) -> Snapshot:
@@ -210,7 +213,7 @@ def _snapshot(windows: Mapping[Window, Mapping[str, Rollup]], *, at: datetime, u
     for window, rollups in windows.items():
         for name, rollup in rollups.items():
             if rollup.kind == "gauge":
-                gauges[name] = rollup.last
+                gauges[name] = rollup.mean
             elif rollup.kind == "counter":
                 counters.setdefault(name, {})[window] = rollup.total
             elif rollup.durations is not None and rollup.count:
@@ -219,7 +222,6 @@ def _snapshot(windows: Mapping[Window, Mapping[str, Rollup]], *, at: datetime, u
     return Snapshot(at.astimezone(UTC), uptime_s, operations, counters, gauges)
 
 
-# The longest first, so that a gauge ends as what it was last.
 _WINDOWS: Final[tuple[tuple[Window, float], ...]] = (
     ("start", math.inf),
     ("24h", WINDOW_S["24h"]),

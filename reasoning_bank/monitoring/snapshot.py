@@ -1,7 +1,7 @@
 """What was measured up to a moment, as plain values: alerts, advice, reports and exports all read this."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
@@ -34,6 +34,7 @@ class Snapshot:
         operations: durations by operation and window; a window without a call is absent.
         counters: what was added up, by name and window; a window to which nothing was added is absent.
         gauges: what stood at the moment, by name.
+        spans: seconds that a window is about, where they are not those of its name.
     """
 
     at: datetime
@@ -41,6 +42,7 @@ class Snapshot:
     operations: Mapping[str, Mapping[Window, Summary]]
     counters: Mapping[str, Mapping[Window, float]]
     gauges: Mapping[str, float]
+    spans: Mapping[Window, float] = field(default_factory=dict[Window, float])
 
     def value(self, metric: str, window: Window = "15m") -> float | None:
         """The figure a metric names, or None where nothing was measured.
@@ -89,7 +91,8 @@ class Snapshot:
 
     def _minutes(self, window: Window) -> float:
         # A process younger than the window has not had all of its minutes.
-        return max(min(WINDOW_S.get(window, self.uptime_s), self.uptime_s), 1.0) / 60
+        span_s = self.spans.get(window) or WINDOW_S.get(window, self.uptime_s)
+        return max(min(span_s, self.uptime_s), 1.0) / 60
 
 
 _SECONDS: Final[Mapping[str, Callable[[Summary], float]]] = {

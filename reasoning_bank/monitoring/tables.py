@@ -95,7 +95,9 @@ def _operations(figures: Mapping[str, Estimate]) -> Table:
         for name in names
     ]
     headers = ("operation", "total s", "calls", "errors", "mean ms", "p50 ms", "p95 ms", "p99 ms", "max ms")
-    return Table("Operations, by the time they took", headers, rows, "nothing was measured")
+    return Table(
+        "Operations, by the time they took", headers, rows, "no server measured anything; commands are not counted"
+    )
 
 
 def _caches(figures: Mapping[str, Estimate]) -> Table:

@@ -79,6 +79,8 @@ class Rooms:
     compressor: ThreadedCompressor
     caches: Caches
     sampler: Sampler
+    watched: list[Guarded] = field(default_factory=list[Guarded])
+    """What else runs as long as the bank is open: health tells of its end too."""
     standing: dict[str, tuple[JsonValue, datetime]] = field(default_factory=dict[str, tuple[JsonValue, datetime]])
     """Each part's status and since when it has it, as health was last looked at."""
 

@@ -1,5 +1,6 @@
 """Figures per quarter of an hour: what several processes measured, added together."""
 
+import logging
 import zlib
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,6 +12,8 @@ from sqlalchemy.dialects.sqlite import insert
 from reasoning_bank.monitoring.histogram import Histogram
 from reasoning_bank.monitoring.rollups import Rollup, Rollups
 from reasoning_bank.storage.schema import metric_rollups
+
+logger = logging.getLogger(__name__)
 
 _FIGURES: Final = ("kind", "count", "errors", "total", "smallest", "largest", "last", "sketch")
 
@@ -31,10 +34,24 @@ def add(connection: Connection, rollups: Rollups) -> None:
 
 
 def between(connection: Connection, *, since: float, until: float) -> dict[tuple[int, str], Rollup]:
-    """What was measured in the quarters that began in a time (seconds since the epoch, without its end)."""
+    """What was measured in the quarters that began in a time (seconds since the epoch, without its end).
+
+    A row that cannot be read is left out: figures are no truth that anything depends on.
+    """
     inside = (metric_rollups.c.start >= since) & (metric_rollups.c.start < until)
-    rows = connection.execute(select(metric_rollups).where(inside)).mappings()
-    return {(row["start"], row["name"]): _rollup(row) for row in rows}
+    found: dict[tuple[int, str], Rollup] = {}
+    unreadable: list[tuple[int, str]] = []
+    for row in connection.execute(select(metric_rollups).where(inside)).mappings():
+        key = (row["start"], row["name"])
+        try:
+            found[key] = _rollup(row)
+        except (zlib.error, ValueError, TypeError):
+            unreadable.append(key)
+    if unreadable:
+        logger.warning(
+            "%d rows of figures cannot be read and are left out, the first %s", len(unreadable), unreadable[0]
+        )
+    return found
 
 
 def forget(connection: Connection, *, before: datetime | None = None) -> int:
@@ -64,5 +81,6 @@ def _rollup(row: Mapping[Any, Any]) -> Rollup:
     sketch: bytes | None = row["sketch"]
     durations = Histogram.from_bytes(zlib.decompress(sketch)) if sketch else None
     if not row["count"]:
-        return Rollup(row["kind"], total=row["total"])
-    return Rollup(**{name: row[name] for name in _FIGURES if name != "sketch"}, durations=durations)
+        return Rollup(row["kind"], total=float(row["total"]))
+    total, smallest, largest, last = (float(row[name]) for name in ("total", "smallest", "largest", "last"))
+    return Rollup(row["kind"], int(row["count"]), int(row["errors"]), total, smallest, largest, last, durations)

@@ -115,7 +115,7 @@ def test_advice_is_shown_applied_and_taken_back() -> None:
 
     settings = load_settings()
     assert asyncio.run(size()) == 1_000
-    assert "1 settings taken back" in run("advise", "--undo").stderr
+    assert "1 changes taken back" in run("advise", "--undo").stderr
     assert asyncio.run(size()) == 500
 
 

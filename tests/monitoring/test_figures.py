@@ -22,12 +22,14 @@ from reasoning_bank.figures import Applied
 from reasoning_bank.monitoring.advice import packaged_rules
 from reasoning_bank.monitoring.alerts import read_thresholds
 from reasoning_bank.monitoring.conditions import named_by
+from reasoning_bank.monitoring.histogram import Histogram
+from reasoning_bank.monitoring.rollups import of_durations, quarter_of
 from reasoning_bank.monitoring.trials import Trial
 from reasoning_bank.opening import clockwork
 from reasoning_bank.opening.tuning import TUNABLE, explicit, setting_figures, with_value
 from reasoning_bank.records import MemoryItem, NewTrace, Query
 from reasoning_bank.settings import Settings
-from reasoning_bank.storage import tuning
+from reasoning_bank.storage import rollups, tuning
 
 
 def settings_of(data_dir: Path, **more: Any) -> Settings:
@@ -148,6 +150,77 @@ async def test_figures_outlive_the_process(data_dir: Path) -> None:
         assert (await bank.figures.stored()).value("work:mean_ms", "24h") == pytest.approx(250)
         assert await bank.figures.reset(stored=True) > 0
         assert "work:count" not in (await bank.figures.report(since, datetime.now(UTC))).figures
+
+
+async def test_a_row_that_cannot_be_read_does_not_end_the_task(data_dir: Path) -> None:
+    async with ReasoningBank(settings_of(data_dir)) as bank:
+        bank.monitor.observe("work", 0.25)
+        await bank.figures.flush()
+        spoil = "update metric_rollups set sketch = x'00'"
+        await bank.rooms.database.write(lambda c: c.exec_driver_sql(spoil))
+        bank.monitor.observe("work", 0.25)
+        await bank.figures.flush()
+        count = (await bank.figures.stored()).value("work:count", "24h")
+        assert count == 1, "what could not be read is lost, what came since is not"
+
+
+async def test_health_knows_of_the_task_of_figures(data_dir: Path) -> None:
+    async with ReasoningBank(settings_of(data_dir, monitoring={"sample_s": 0.1})) as bank:
+        assert [task.name for task in bank.rooms.watched] == ["figures"]
+
+        def broken() -> float:
+            raise ZeroDivisionError
+
+        bank.monitor.gauge("broken", broken)
+        with anyio.fail_after(30):
+            while bank.rooms.watched[0].error is None:  # noqa: ASYNC110 -- it ends at its next look
+                await anyio.sleep(0.02)
+        bank.monitor.gauge("broken", lambda: 0.0)
+        health = await bank.health()
+    assert health["status"] == "degraded"
+    assert "figures ended by ZeroDivisionError" in str(health["parts"])
+
+
+def observed(count: int) -> Histogram:
+    durations = Histogram()
+    for _ in range(count):
+        durations.observe(0.001)
+    return durations
+
+
+async def test_doctor_sees_what_a_day_is_held_to(data_dir: Path) -> None:
+    at = [datetime.now(UTC)]
+    commits = of_durations(observed(675))
+    busy = {(quarter_of(at[0]) - 900 * number, "sql.commit"): commits for number in range(95)}
+    async with bank_at(settings_of(data_dir), at) as bank:
+        await bank.rooms.database.write(lambda c: rollups.add(c, busy))
+        assert [(each.threshold.name, each.level) for each in await bank.figures.stored_alerts()] == [
+            ("many-writes", "warning")
+        ]
+
+
+async def test_a_period_that_ends_within_a_quarter_is_told_with_all_of_it(data_dir: Path) -> None:
+    at = [datetime.now(UTC)]
+    start = quarter_of(at[0]) - 3_600
+    async with bank_at(settings_of(data_dir), at) as bank:
+        work = of_durations(observed(60))
+        await bank.rooms.database.write(lambda c: rollups.add(c, {(start, "work"): work}))
+        since = datetime.fromtimestamp(start, UTC)
+        report = await bank.figures.report(since, since + timedelta(minutes=1))
+        assert report.figures["work:per_minute"].value == 4.0
+        assert report.until == since + timedelta(minutes=15)
+
+
+async def test_a_reset_begins_trials_anew(data_dir: Path) -> None:
+    at = [datetime.now(UTC)]
+    async with bank_at(settings_of(data_dir), at) as bank:
+        misses(bank, hits=40, misses=160, by_size=120)
+        await bank.figures.apply()
+        at[0] += timedelta(hours=1)
+        await bank.figures.reset()
+        misses(bank, hits=900, misses=100, by_size=0)
+        await bank.figures.look()
+        assert [trial.state for trial in await bank.figures.trials()] == ["trial"]
 
 
 async def test_where_figures_are_not_kept_nothing_is_written(data_dir: Path) -> None:

@@ -68,6 +68,31 @@ def test_a_slow_hour_says_what_was_passed_and_what_to_do(slow: Report) -> None:
     assert slow.figures["retrieve_memory:count"].value == 1_000
 
 
+def commits(quarters: int, *, count: int) -> dict[tuple[int, str], Rollup]:
+    start = int(NOON.timestamp())
+    return {(start + 900 * number, "sql.commit"): Rollup("counter", total=count) for number in range(quarters)}
+
+
+def test_a_threshold_about_a_day_is_held_to_whole_days() -> None:
+    busy = commits(2 * 96, count=45 * 15)
+    report = report_of(busy, since=NOON, until=NOON + timedelta(days=2), thresholds=read_thresholds())
+    (alert,) = report.alerts
+    assert (alert["name"], alert["level"], alert["quarters"]) == ("many-writes", "warning", 192)
+    assert alert["value"] == pytest.approx(45)
+    short = commits(4, count=45 * 15)
+    assert not report_of(short, since=NOON, until=NOON + timedelta(days=1), thresholds=read_thresholds()).alerts
+
+
+def test_the_quarter_that_runs_is_as_long_as_it_has_run() -> None:
+    slow = {(int(NOON.timestamp()), "sql.slow"): Rollup("counter", total=10)}
+    (alert,) = report_of(slow, since=NOON, until=NOON + timedelta(minutes=5), thresholds=read_thresholds()).alerts
+    assert (alert["name"], alert["value"]) == ("slow-statements", 2.0)
+
+
+def test_a_report_without_figures_says_whose_they_would_be() -> None:
+    assert "commands are not counted" in text_of(report_of({}, since=NOON, until=NOON + timedelta(days=1)))
+
+
 def test_a_fast_hour_passes_nothing(fast: Report) -> None:
     assert (fast.alerts, fast.advice) == ([], [])
 

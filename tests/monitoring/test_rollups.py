@@ -174,6 +174,58 @@ def test_stored_figures_are_read_as_a_snapshot(database: Database, clock: Clock)
     assert snapshot.value("retrieve_memory:count", "1m") is None
 
 
+def test_rates_of_what_is_stored_are_about_the_time_that_its_quarters_cover(database: Database, clock: Clock) -> None:
+    process = Process(database, clock)
+    for _ in range(8):
+        for _ in range(10):
+            process.monitor.count("sql.slow")
+            clock.move(90)
+    process.write()
+    snapshot = as_snapshot(stored(database), at=NOON + timedelta(hours=1, minutes=59, seconds=50))
+    assert snapshot.value("sql.slow:count") == 20
+    for window in ("15m", "24h"):
+        assert snapshot.value("sql.slow:per_minute", window) == pytest.approx(10 / 15, rel=0.02)
+
+
+def test_gauges_are_those_of_the_latest_quarters_and_not_one_look(database: Database, clock: Clock) -> None:
+    process, values = Process(database, clock), iter([80.0, 20.0, 30.0, 100.0])
+    process.monitor.gauge("process.cpu_percent", lambda: next(values))
+    for minutes in (60, 10, 10, 10):
+        process.monitor.observe("work", 0.1)
+        process.gathering.look(process.monitor.snapshot())
+        process.write()
+        clock.move(60 * minutes)
+    assert as_snapshot(stored(database), at=clock.at).value("process.cpu_percent:value") == 50.0
+
+
+def test_the_extremes_since_then_are_not_those_of_before(database: Database, clock: Clock) -> None:
+    process = Process(database, clock)
+    for seconds in (0.5, 0.00001):
+        process.monitor.observe("work", seconds)
+    process.write()
+    database.write_now(rollups.forget)
+    process.monitor.observe("work", 0.01)
+    process.write()
+    (row,) = stored(database).values()
+    assert (row.smallest, row.largest) == (pytest.approx(0.01, rel=0.06), pytest.approx(0.01, rel=0.06))
+
+
+@pytest.mark.parametrize("broken", ["sketch = x'00'", "sketch = 'text'", "total = 'text'", "smallest = 'text'"])
+def test_a_row_that_cannot_be_read_is_left_out_and_written_over(
+    database: Database, clock: Clock, broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = Process(database, clock)
+    for name in ("work", "other"):
+        process.monitor.observe(name, 0.1)
+    process.write()
+    database.write_now(lambda c: c.exec_driver_sql(f"update metric_rollups set {broken} where name = 'work'"))
+    assert [name for _, name in stored(database)] == ["other"]
+    assert [record.message.partition(" cannot")[0] for record in caplog.records] == ["1 rows of figures"]
+    process.monitor.observe("work", 0.1)
+    process.write()
+    assert sorted(name for _, name in stored(database)) == ["other", "work"]
+
+
 def test_old_quarters_are_dropped(database: Database, clock: Clock) -> None:
     process = Process(database, clock)
     for _ in range(3):
