@@ -123,6 +123,7 @@ class Figures:
         self._tuner = Tuner(settings, rooms.settings, rooms.database, self._change_now, now=now)
         self._webhook = webhook(chosen.webhook_url.get_secret_value() if chosen.webhook_url else None)
         self._flushed: datetime | None = None
+        self._reported: datetime | None = None
         self._writing = anyio.Lock()
 
     # What this process measured
@@ -323,18 +324,22 @@ class Figures:
         )
 
     async def _write_daily_report(self) -> None:
-        """Yesterday's report into the directory of the settings, once, by whichever process is first."""
+        """Yesterday's report into the directory of the settings, once, by whichever process is first.
+
+        Yesterday is over when the other processes had the time to write the end of it.
+        """
         directory = self._settings.daily_report
         if directory is None:
             return
-        since, until = period("yesterday", now=self._now())
+        since, until = period("yesterday", now=self._now() - 2 * timedelta(seconds=FLUSH_S))
         path = directory / f"{since:%Y-%m-%d}.html"
-        if await anyio.to_thread.run_sync(path.exists):
+        if since == self._reported or await anyio.to_thread.run_sync(path.exists):
             return
         report = await self.report(since, until)
         if report.figures:
             await anyio.to_thread.run_sync(_write, report, path)
             logger.info("wrote the report on %s", since.date())
+        self._reported = since
 
     async def _quietly(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -358,9 +363,10 @@ def _told(alert: Alert) -> Mapping[str, JsonValue]:
 
 
 def _write(report: Report, path: Path) -> None:
-    """Write a report as a page and as JSON; complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a report as a page and as JSON; complete or not at all, and for nobody but the owner of the bank."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for target, text in ((path.with_suffix(".json"), json.dumps(report.plain())), (path, page_of(report))):
         draft = target.with_name(f".{target.name}.{os.getpid()}")
+        draft.touch(mode=0o600)
         draft.write_text(text, encoding="utf-8")
         draft.replace(target)

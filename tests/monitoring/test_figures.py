@@ -223,6 +223,21 @@ async def test_a_reset_begins_trials_anew(data_dir: Path) -> None:
         assert [trial.state for trial in await bank.figures.trials()] == ["trial"]
 
 
+async def test_a_reset_waits_for_what_is_being_written(data_dir: Path) -> None:
+    async with ReasoningBank(settings_of(data_dir)) as bank:
+        figures, since = bank.figures, datetime.now(UTC) - timedelta(hours=1)
+        for _ in range(10):
+            bank.monitor.observe("work", 0.1)
+        async with anyio.create_task_group() as group:
+            group.start_soon(figures.flush)
+            await anyio.lowlevel.checkpoint()
+            await figures.reset()
+        for _ in range(15):
+            bank.monitor.observe("work", 0.1)
+        report = await figures.report(since, datetime.now(UTC))
+        assert report.figures["work:count"].value == 25
+
+
 async def test_where_figures_are_not_kept_nothing_is_written(data_dir: Path) -> None:
     async with ReasoningBank(settings_of(data_dir, monitoring={"rollups": False})) as bank:
         figures = bank.figures
@@ -413,13 +428,19 @@ async def test_yesterdays_report_is_written_once(data_dir: Path, tmp_path: Path)
     directory, today = tmp_path / "reports", datetime.now(UTC)
     settings = settings_of(data_dir, monitoring={"daily_report": directory})
     page = directory / f"{today:%Y-%m-%d}.html"
-    async with bank_at(settings, [today + timedelta(days=1)]) as bank:
+    midnight = today.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    at = [midnight + timedelta(minutes=5)]
+    async with bank_at(settings, at) as bank:
         bank.monitor.observe("work", 0.25)
         await bank.figures.look()
+        assert not page.exists(), "other processes have not written the end of the day"
+        at[0] += timedelta(minutes=5)
+        await bank.figures.look()
+        assert (directory.stat().st_mode & 0o777, page.stat().st_mode & 0o777) == (0o700, 0o600)
         assert "work" in page.read_text(encoding="utf-8")
         assert json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))["figures"]["work:count"]["value"] == 1
         page.write_text("kept", encoding="utf-8")
-    async with bank_at(settings, [today + timedelta(days=1)]) as bank:
+    async with bank_at(settings, at) as bank:
         await bank.figures.look()
         assert page.read_text(encoding="utf-8") == "kept"
         assert sorted(path.name for path in directory.iterdir()) == [page.name, page.with_suffix(".json").name]
