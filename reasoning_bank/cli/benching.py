@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "earlier",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="Hold the ratios to those of an earlier run; exit code 1 where one got worse by more than 20 %.",
+    help="Hold the ratios to those of an earlier run; exit code 1 where one is worse by more than 20 %, or missing.",
 )
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the result as JSON."
@@ -151,7 +151,7 @@ def _cells(measured: "Measured") -> tuple[object, ...]:
 
 
 def _kept(then: "Results", now: "Results", names: Sequence[str], *, table: bool) -> bool:
-    """Whether no ratio got worse; what became of each is printed, as lines on stderr where stdout is taken."""
+    """Whether no ratio is worse or missing; what became of each is printed, on stderr where stdout is taken."""
     from reasoning_bank.cli.output import print_table
     from reasoning_bank.evaluation.bench.comparing import compare, other_machine
 
@@ -162,10 +162,12 @@ def _kept(then: "Results", now: "Results", names: Sequence[str], *, table: bool)
         click.echo()
         rows = [(one.name, _shown(one.then), _shown(one.now), one.verdict, one.reason) for one in changes]
         print_table(rows, headers=("ROW", "THEN", "NOW", "VERDICT", ""))
-    worse = [one.name for one in changes if one.verdict == "worse"]
-    if worse:
-        click.echo(f"worse than before: {', '.join(worse)}", err=True)
-    return not worse
+    said = {"worse": "worse than before", "missing": "measured before, and not now"}
+    lost = {verdict: [one.name for one in changes if one.verdict == verdict] for verdict in said}
+    for verdict, missed in lost.items():
+        if missed:
+            click.echo(f"{said[verdict]}: {', '.join(missed)}", err=True)
+    return not any(lost.values())
 
 
 def _shown(measured: "Measured | None") -> str | None:

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from reasoning_bank.cli.opened import OpenBank, open_bank
 from reasoning_bank.embeddings.embedder import Embedder
 from reasoning_bank.embeddings.hashing import HashingEmbedder
 from reasoning_bank.embeddings.onnx import OnnxEmbedder
+from reasoning_bank.errors import UpstreamError
 from reasoning_bank.evaluation.bench.claims import CLAIMS, measured
 from reasoning_bank.evaluation.bench.prompting import SAVED, packaged_prompt
 from reasoning_bank.evaluation.bench.rows import Measured, compared, paired
@@ -89,6 +91,14 @@ def test_a_row_without_its_weights_says_what_to_install(tmp_path: Path) -> None:
             row = measured(CLAIM[name], bench)
             assert row.measured is None
             assert "reasoning-bank assets install" in row.skipped
+
+
+def test_what_does_not_work_is_no_row_that_was_skipped(bench: Workbench) -> None:
+    def broken(_bench: Workbench) -> Measured:
+        raise UpstreamError("no server answers any more")
+
+    with pytest.raises(UpstreamError):
+        measured(replace(CLAIM["pooling"], measure=broken), bench)
 
 
 def test_the_packaged_prompts_are_of_three_sizes() -> None:

@@ -1,6 +1,7 @@
 """`reasoning-bank bench`: its table and its JSON, and a run held to an earlier one."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -63,10 +64,22 @@ def test_a_row_that_is_missing_or_could_not_be_measured_is_told_with_the_reason(
     now = results(replace(row("skipped", 1.0), measured=None, skipped="no weights"), row("young", 3.0))
     changes = {change.name: (change.verdict, change.reason) for change in compare(then, now)}
     assert changes == {
-        "gone": ("not measured", "no such row any more"),
-        "skipped": ("not measured", "no weights"),
+        "gone": ("missing", "no such row any more"),
+        "skipped": ("missing", "no weights"),
         "young": ("new", ""),
     }
+
+
+def test_a_row_that_is_measured_in_another_way_is_a_new_one() -> None:
+    then = results(row("ways", 9.0), row("unit", 9.0))
+    in_tokens = replace(row("unit", 1.0), measured=Measured(1.0, 1.0, "tokens", 1.0, 1.0, 1.0, n=20))
+    now = results(replace(row("ways", 1.0), ways=("without", "with more")), in_tokens)
+    assert verdicts(then, now) == {"ways": "new", "unit": "new"}
+
+
+def test_results_say_of_which_commit_they_are() -> None:
+    commit = machine().commit
+    assert re.fullmatch(r"[0-9a-f]{7,40}(-dirty)?", commit) or not (Path(__file__).parents[2] / ".git").exists()
 
 
 def test_rows_that_were_not_asked_for_are_not_missed() -> None:
@@ -76,7 +89,7 @@ def test_rows_that_were_not_asked_for_are_not_missed() -> None:
 
 def test_another_machine_is_told_by_what_differs() -> None:
     here = results()
-    there = replace(here, machine=replace(here.machine, cores=96, load_1_min=0.0))
+    there = replace(here, machine=replace(here.machine, cores=96, load_1_min=0.0, commit="0"))
     assert other_machine(there, here) == [f"cores: 96 then, {here.machine.cores} now"]
     assert other_machine(here, here) == []
 
@@ -112,7 +125,8 @@ def test_json_on_stdout_is_nothing_but_json(run: Run) -> None:
 
 def test_rows_are_shown_and_written_and_one_that_got_worse_fails_the_command(run: Run, tmp_path: Path) -> None:
     then, now = tmp_path / "then.json", tmp_path / "now.json"
-    then.write_text(results(row("parallel_steps", 40.0)).as_json(), encoding="utf-8")
+    (claim,) = (each for each in CLAIMS if each.name == "parallel_steps")
+    then.write_text(results(replace(row(claim.name, 40.0), ways=claim.ways)).as_json(), encoding="utf-8")
     code, out, err = run("--only", "parallel_steps", "--compare", str(then), "--output", str(now))
     assert code == 1
     assert "parallel_steps  one after the other → run_parallel" in out
@@ -128,6 +142,18 @@ def test_a_row_that_could_not_be_measured_does_not_pass_silently(run: Run, tmp_p
     assert code == 0
     assert "not measured: retrieval_100k: this scale stops at 1,000 memories" in out
     assert "0.50x (0.5 → 1 ms)  -    not measured  this scale stops at 1,000 memories" in out
+
+
+def test_a_row_that_was_measured_and_cannot_be_now_fails_the_command(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REASONING_BANK_EMBEDDINGS__BACKEND", "onnx")
+    monkeypatch.setenv("REASONING_BANK_ASSETS_DIR", str(tmp_path / "none"))
+    file = tmp_path / "then.json"
+    file.write_text(results(row("batch_8", 2.0)).as_json(), encoding="utf-8")
+    code, _, err = run("--only", "batch_8", "--compare", str(file))
+    assert code == 1
+    assert err.splitlines()[-1] == "measured before, and not now: batch_8"
 
 
 def test_a_row_nobody_knows_is_refused_before_anything_is_measured(run: Run) -> None:

@@ -46,14 +46,15 @@ class Change:
         then: the earlier figures, None where there are none.
         now: the later figures, None where there are none.
         verdict: "worse" only where more than the tolerance is lost and both intervals lie apart: what a busy machine
-            does to one run is not held against the code. "better" is the same the other way round.
+            does to one run is not held against the code. "better" is the same the other way round. "missing" was
+            measured then and could be now; "new" was not, or was measured in another way.
         reason: why there are no later figures, or "".
     """
 
     name: str
     then: Measured | None
     now: Measured | None
-    verdict: Literal["kept", "better", "worse", "not measured", "new"]
+    verdict: Literal["kept", "better", "worse", "missing", "not measured", "new"]
     reason: str = ""
 
 
@@ -89,10 +90,15 @@ def other_machine(then: Results, now: Results) -> list[str]:
 def _change(name: str, earlier: Row | None, later: Row | None) -> Change:
     then = earlier.measured if earlier else None
     now = later.measured if later else None
-    if now is None:
+    if later is None or now is None:
         reason = later.skipped if later else "no such row any more"
-        return Change(name, then, None, "not measured", reason)
-    return Change(name, then, now, _verdict(then, now) if then else "new")
+        excused = then is None or (later is not None and later.beyond_scale)
+        return Change(name, then, None, "not measured" if excused else "missing", reason)
+    if earlier is None or then is None:
+        return Change(name, then, now, "new")
+    if (earlier.ways, then.unit) != (later.ways, now.unit):
+        return Change(name, then, now, "new", "measured in another way then")
+    return Change(name, then, now, _verdict(then, now))
 
 
 def _verdict(then: Measured, now: Measured) -> Literal["kept", "better", "worse"]:

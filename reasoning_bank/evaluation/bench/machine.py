@@ -2,6 +2,8 @@
 
 import os
 import platform
+import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -22,6 +24,7 @@ class Machine:
         python: its version.
         system: operating system and architecture.
         versions: of the packages that matter.
+        commit: that of the checkout the package is run from, with "-dirty" where files differ from it; "" elsewhere.
     """
 
     cpu: str
@@ -30,6 +33,7 @@ class Machine:
     python: str
     system: str
     versions: Mapping[str, str]
+    commit: str = ""
 
 
 def machine() -> Machine:
@@ -41,7 +45,16 @@ def machine() -> Machine:
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
         versions={name: metadata.version(name) for name in _PACKAGES},
+        commit=_commit(Path(__file__).parents[3]),
     )
+
+
+def _commit(checkout: Path) -> str:
+    git = shutil.which("git")
+    if git is None or not (checkout / ".git").exists():
+        return ""
+    command = [git, "describe", "--always", "--dirty", "--exclude=*"]
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _cpu() -> str:

@@ -50,6 +50,7 @@ class Row:
         why: why the figure is what it is, where it differs from the claim.
         measured: None where it could not be measured.
         skipped: why it could not be measured, or "".
+        beyond_scale: whether that is because the run was to be a shorter one.
     """
 
     name: str
@@ -58,10 +59,15 @@ class Row:
     why: str
     measured: Measured | None
     skipped: str = ""
+    beyond_scale: bool = False
 
 
 class SkippedError(ReasoningBankError):
     """A claim cannot be measured here; the text says what is missing."""
+
+
+class BeyondScaleError(SkippedError):
+    """A claim is about more than this run was asked to fill."""
 
 
 def paired(

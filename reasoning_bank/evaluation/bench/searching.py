@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from reasoning_bank.evaluation.bench.filling import WORKSPACE
-from reasoning_bank.evaluation.bench.rows import Measured, SkippedError, compared, cpu_milliseconds, paired
+from reasoning_bank.evaluation.bench.rows import BeyondScaleError, Measured, compared, cpu_milliseconds, paired
 from reasoning_bank.evaluation.bench.workbench import Opened, Workbench
 from reasoning_bank.records import Query
 
@@ -142,7 +142,7 @@ def collector(bench: Workbench) -> Measured:
 def _retrieval(size: int, bench: Workbench) -> Measured:
     """Embedding a new question, which any search by meaning must, against a whole search."""
     if size > bench.scale.largest:
-        raise SkippedError(f"this scale stops at {bench.scale.largest:,} memories")
+        raise BeyondScaleError(f"this scale stops at {bench.scale.largest:,} memories")
     opened, embedder = bench.bank(size), bench.model()
     _warm(opened, bench, size=size)
     taken: list[float] = []

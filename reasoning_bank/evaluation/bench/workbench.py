@@ -9,8 +9,10 @@ from typing import Final, ParamSpec, Protocol, Self, TypeVar
 
 from reasoning_bank.compression.results import Compression
 from reasoning_bank.embeddings.embedder import Embedder
+from reasoning_bank.errors import ModelUnavailableError
 from reasoning_bank.evaluation.bench.filling import BLOCK, WORKSPACE, lesson_row, vary
 from reasoning_bank.evaluation.bench.lessons import questions
+from reasoning_bank.evaluation.bench.rows import SkippedError
 from reasoning_bank.llm.model import LanguageModel
 from reasoning_bank.records import ImportedTrace, MemoryDetail, MemoryItem, NewTrace, Query, Retrieval, StoreResult
 from reasoning_bank.storage.database import Database
@@ -158,7 +160,12 @@ class Workbench:
         self._stack.close()
 
     def bank(self, size: int | None = None, *, cached: bool = True) -> Opened:
-        """A bank with so many memories that are all found by meaning; without caches it is the same bank."""
+        """A bank with so many memories that are all found by meaning; without caches it is the same bank.
+
+        Raises:
+            SkippedError: without a model nothing is.
+        """
+        self.model()  # whose weights may be missing
         size = size or self.scale.memories
         if (size, cached) not in self._opened:
             if not cached:
@@ -178,10 +185,13 @@ class Workbench:
         return self._stack.enter_context(self._open_bank(self.directory / name, chosen))
 
     def model(self) -> Embedder:
-        """The embedding model, loaded once; raises ModelUnavailableError."""
+        """The embedding model, loaded once; raises SkippedError where it is not installed."""
         if self._model is None:
             model = self.new_embedder()
-            model.load()
+            try:
+                model.load()
+            except ModelUnavailableError as error:
+                raise SkippedError(str(error)) from error
             self._model = model
         return self._model
 
