@@ -28,7 +28,7 @@ from reasoning_bank.records import MemoryItem, NewTrace, Query
 from reasoning_bank.settings import load_settings
 
 QUESTIONS = 24
-SEARCHES = 140
+SEARCHES = 280
 CALLERS = 8
 DELAY_S = 0.11
 """What each request for embeddings takes: more than the target of a whole search, whatever the machine."""
