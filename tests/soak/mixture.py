@@ -93,7 +93,7 @@ class Mixture:
             self.ids += [memory["id"] for memory in stored["memories"] if memory["action"] == "created"]
 
     async def _compress(self, client: Client) -> None:
-        prompt = "\n\n".join(lesson(self.chance.randrange(self.pool)).content for _ in range(12))
+        prompt = "\n\n".join(lesson(self.chance.randrange(self.pool)).content for _ in range(6))
         await _answer(client, "compress_prompt", {"prompt": prompt, "ratio": 0.5, "query": self._question()})
 
     async def _get(self, client: Client) -> None:

@@ -26,6 +26,7 @@ def held() -> dict[str, int]:
         "descriptors": process.num_fds(),
         "threads": process.num_threads(),
         "cpu_ms": int(1_000 * sum(process.cpu_times()[:2])),
+        "blocks": sys.getallocatedblocks(),
         "tasks": sum(isinstance(one, asyncio.Task) and not one.done() for one in gc.get_objects()),
     }
 
