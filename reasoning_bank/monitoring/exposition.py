@@ -28,6 +28,8 @@ _LABELLED: Final = tuple(
     )
 )
 """Names with a part that becomes a label: `cache.memories.hits` is `cache_hits{cache="memories"}`."""
+_OF_NO_CACHE: Final = {"cache_hits": "cache.calls.hits", "cache_misses": "cache.calls.misses"}
+"""What programs count by `record_cache_hit` without naming a cache; unlabelled it would be the sum of its family."""
 
 
 def exposition(snapshot: Snapshot, *, accept: str = "") -> tuple[bytes, str]:
@@ -95,6 +97,7 @@ def _families(
 
 def _named(name: str) -> tuple[str, Mapping[str, str]]:
     """The family of a counter or gauge, and the labels that tell it from others of the family."""
+    name = _OF_NO_CACHE.get(name, name)
     for pattern, label in _LABELLED:
         if found := pattern.fullmatch(name):
             family = "_".join(filter(None, (found["family"], found["rest"])))

@@ -135,6 +135,7 @@ def test_a_registry_of_a_program_may_hold_a_monitor() -> None:
     monitor.observe("work", 0.5)
     monitor.observe("work", 1.5, failed=True)
     monitor.count("cache.mine.hits", 3)
+    monitor.record_cache_hit()
     families = {family.name: family for family in SnapshotCollector(monitor.snapshot).collect()}
     samples = {(each.name, *each.labels.values()): each.value for f in families.values() for each in f.samples}
     assert samples["reasoning_bank_operation_seconds_sum", "work"] == 2.0
@@ -142,6 +143,8 @@ def test_a_registry_of_a_program_may_hold_a_monitor() -> None:
     assert samples["reasoning_bank_operation_seconds_max", "work"] == 1.5
     assert samples["reasoning_bank_operation_errors_total", "work"] == 1
     assert samples["reasoning_bank_cache_hits_total", "mine"] == 3
+    assert samples["reasoning_bank_cache_hits_total", "calls"] == 1
+    assert ("reasoning_bank_cache_hits_total",) not in samples, "one family, one set of labels"
 
 
 def test_openmetrics_is_told_to_who_asks_for_it() -> None:
