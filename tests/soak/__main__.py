@@ -15,7 +15,7 @@ from tests.benchmarks.machine import RESULTS, machine
 from tests.soak.soaking import Load, Transport, not_flat, soak
 
 STDIO_SHARE = 2
-"""Over stdio one client speaks for all: half of the requests is enough. In fewer than 2,500 figures still fill windows."""
+"""Over stdio one client speaks for all: half is enough. In fewer than 2,500 figures still fill their windows."""
 
 
 def main(arguments: list[str]) -> int:
