@@ -197,6 +197,7 @@ def test_what_a_cache_is_not_told_is_the_default_of_that_cache(monkeypatch: pyte
     [
         ("[cache.memories]\nbackend = 'redis'", "cache.memories.backend is 'redis' and can only be 'memory': worker"),
         ("[cache.tools]\nbackend = 'file'", "it holds prompts as they came, which privacy has not seen"),
+        ("[monitoring]\nwebhook_url = 'foo'", "setting 'monitoring.webhook_url': send an address to post to"),
         ("[cache.queries]\nbackend = 'redis'", "set cache.redis_url, such as redis://"),
         ("[cache.tools]\nbackend = 'disk'", "setting 'cache.tools.backend': Input should be 'memory'"),
         ("[cache.tols]\nsize = 1", "unknown setting 'cache.tols'; did you mean 'cache.tools"),

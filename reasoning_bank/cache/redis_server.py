@@ -73,8 +73,8 @@ class RedisServer:
         self._proved_at = -TRUST_S
 
     async def __aenter__(self) -> Self:
-        """Begin to reach the server, in the background: nobody waits for it here."""
-        self._begin()
+        """Load the client's library and begin to reach the server, in the background."""
+        await self.begin()
         return self
 
     async def __aexit__(
@@ -86,6 +86,12 @@ class RedisServer:
     def channel(self) -> str:
         """Where changes are told, as the name of a store and a slot."""
         return f"{self.prefix}:changes"
+
+    async def begin(self) -> None:
+        """Load the client's library and begin to reach the server: the first call waits for it, and for no import."""
+        await anyio.to_thread.run_sync(importlib.import_module, "redis.asyncio")
+        if self._reaching is None:
+            self._begin()
 
     async def ready(self, timeout_s: float) -> bool:
         """Whether the server answers, or does within so many seconds."""

@@ -48,6 +48,11 @@ class Stores:
 
         return HybridStore(in_memory(config), shared)
 
+    async def begin(self) -> None:
+        """Begin to reach the servers, if any."""
+        for server in self._servers.values():
+            await server.begin()
+
     async def aclose(self) -> None:
         """Close every store and connection."""
         stores, self._opened = self._opened, []

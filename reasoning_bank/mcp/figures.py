@@ -71,14 +71,16 @@ class TimedRequests:
         self._apart = frozenset(apart)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on, and counts it when its answer has ended."""
+        """Passes the request on, and counts it when its answer has ended, of GET when it has begun."""
         if scope["type"] != "http" or scope["path"] in self._apart:
             return await self._app(scope, receive, send)
-        status = HTTPStatus.INTERNAL_SERVER_ERROR.value
+        status, ended = HTTPStatus.INTERNAL_SERVER_ERROR.value, 0.0
 
         async def heard(message: MutableMapping[str, Any]) -> None:
-            nonlocal status
+            nonlocal status, ended
             status = message.get("status", status)
+            # What is asked for with GET may be a stream that stays open as long as its client.
+            ended = ended or (time.perf_counter() if scope["method"] == "GET" else 0.0)
             await send(message)
 
         started = time.perf_counter()
@@ -87,4 +89,5 @@ class TimedRequests:
         finally:
             if self._opening.opened and status not in _REFUSED:
                 bank = await self._opening.bank()
-                bank.monitor.observe("http", time.perf_counter() - started, status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+                seconds = (ended or time.perf_counter()) - started
+                bank.monitor.observe("http", seconds, status >= HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -155,7 +155,9 @@ async def open_caches(settings: Settings, clock: Clockwork, identity: bytes, sta
             lifetime=Lifetime(clock.jitter),
         )
 
-    return Caches(**{name: made(name, config) for name, config in configs.items()})
+    caches = Caches(**{name: made(name, config) for name, config in configs.items()})
+    await stores.begin()
+    return caches
 
 
 def configurations(settings: Settings) -> dict[str, CacheConfig]:

@@ -1,8 +1,9 @@
 """Settings of what is measured, and of what follows from it."""
 
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from reasoning_bank.settings.fields import Directory, Group
 
@@ -40,3 +41,12 @@ class MonitoringSettings(Group):
         le=604_800,
         description="How long an applied setting has to show that it helps, or is taken back (seconds).",
     )
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _an_address(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            parts = urlsplit(url.get_secret_value())
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValueError("send an address to post to, such as https://hooks.example.com/…")
+        return url
