@@ -54,7 +54,7 @@ def _commit(checkout: Path) -> str:
     if git is None or not (checkout / ".git").exists():
         return ""
     command = [git, "describe", "--always", "--dirty", "--exclude=*"]
-    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run(command, cwd=checkout, capture_output=True, encoding="utf-8", check=False).stdout.strip()
 
 
 def _cpu() -> str:
