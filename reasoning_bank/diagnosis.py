@@ -138,7 +138,7 @@ async def _alerts(figures: Figures) -> list[Check]:
         Check(f"alert {alert.level}", "warning", alert.line, "`reasoning-bank advise` says what to change")
         for alert in await figures.stored_alerts()
     ]
-    return passed or [Check("alerts", "ok", "no threshold was passed in the last quarter of an hour")]
+    return passed or [Check("alerts", "ok", "no threshold is passed")]
 
 
 async def _language_models(rooms: Rooms, *, ask: bool) -> AsyncIterator[Check]:

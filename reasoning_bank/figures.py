@@ -29,7 +29,7 @@ from reasoning_bank.monitoring.trials import Trial
 from reasoning_bank.monitoring.windows import QUARTER_S
 from reasoning_bank.opening import Rooms
 from reasoning_bank.opening.tuning import Tuner, machine_figures
-from reasoning_bank.opening.webhook import webhook
+from reasoning_bank.opening.webhook import Webhook
 from reasoning_bank.records import JsonValue
 from reasoning_bank.settings import Settings
 from reasoning_bank.storage import rollups, tuning
@@ -77,7 +77,7 @@ async def open_figures(
     """The figures of an open bank, judged and written as long as this lasts.
 
     Raises:
-        ConfigError: the file of thresholds or the address of the webhook cannot be used.
+        ConfigError: the file of thresholds cannot be used.
     """
     rules = await anyio.to_thread.run_sync(read_rulebook, settings)
     figures = Figures(rooms, monitor, settings, rules, now=now)
@@ -96,9 +96,6 @@ class Figures:
         settings: those of the user.
         rules: see `read_rulebook`.
         now: the clock, aware UTC.
-
-    Raises:
-        ConfigError: nothing can be posted to the address of the webhook.
     """
 
     def __init__(
@@ -121,7 +118,7 @@ class Figures:
         self._alerts: Alerts = {}
         self._gathering = Gathering(lambda since: monitor.quarters(since, running=True))
         self._tuner = Tuner(settings, rooms.settings, rooms.database, self._change_now, now=now)
-        self._webhook = webhook(chosen.webhook_url.get_secret_value() if chosen.webhook_url else None)
+        self._webhook = Webhook(chosen.webhook_url.get_secret_value()) if chosen.webhook_url else None
         self._flushed: datetime | None = None
         self._reported: datetime | None = None
         self._writing = anyio.Lock()

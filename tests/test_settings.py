@@ -210,6 +210,15 @@ def test_a_cache_that_cannot_be_says_why(tmp_path: Path, text: str, told: str) -
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["ftp://hooks.example/secret", "http://169.254.169.254/secret", "https://user:pw@hooks.example/secret"]
+)
+def test_a_webhook_that_cannot_be_one_is_refused_without_naming_it(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"monitoring\.webhook_url") as caught:
+        load_settings(monitoring={"webhook_url": url})
+    assert "secret" not in str(caught.value)
+
+
 def test_the_project_of_the_host_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("CLAUDE_PROJECT_DIR", raising=False)
     assert project_directory() is None

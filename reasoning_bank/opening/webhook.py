@@ -7,11 +7,10 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-from reasoning_bank.errors import ConfigError, UpstreamError
+from reasoning_bank.errors import UpstreamError
 from reasoning_bank.llm.call import Call
 from reasoning_bank.llm.pool import APIConnectionPool
 from reasoning_bank.records import JsonValue
-from reasoning_bank.upstream import checked_url
 
 logger = logging.getLogger(__name__)
 
@@ -60,14 +59,3 @@ class Webhook:
             if len(self._waiting) < _MOST_WAITING:
                 self._waiting.appendleft(body)
             await asyncio.sleep(min(max(error.retry_after_s, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S))
-
-
-def webhook(url: str | None) -> Webhook | None:
-    """The webhook of an address; None without one. Raises ConfigError for an address no such server has."""
-    if url is None:
-        return None
-    try:
-        checked_url(url.partition("?")[0], key=None, settings="monitoring")
-    except ConfigError as error:  # whose text may repeat the address, and that may be a secret
-        raise ConfigError("monitoring.webhook_url is no http(s) address that alerts can be posted to") from error
-    return Webhook(url)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
+from reasoning_bank.concurrency.border import Border
 from reasoning_bank.records import Strategy
 
 logger = logging.getLogger(__name__)
@@ -68,11 +69,8 @@ def _started(name: Strategy, work: Callable[[], V]) -> "Future[tuple[V, float]]"
 
     def run() -> None:
         start = time.perf_counter()
-        try:
+        with Border(future.set_exception):
             found = work()
-        except BaseException as error:  # noqa: BLE001 -- kept for whoever reads the future, as executors do
-            future.set_exception(error)
-        else:
             future.set_result((found, (time.perf_counter() - start) * 1000))
 
     Thread(target=run, name=f"strategy {name}", daemon=True).start()

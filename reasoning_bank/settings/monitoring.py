@@ -1,11 +1,12 @@
 """Settings of what is measured, and of what follows from it."""
 
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
+from reasoning_bank.errors import ConfigError
 from reasoning_bank.settings.fields import Directory, Group
+from reasoning_bank.upstream import checked_url
 
 
 class MonitoringSettings(Group):
@@ -46,7 +47,8 @@ class MonitoringSettings(Group):
     @classmethod
     def _an_address(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
-            parts = urlsplit(url.get_secret_value())
-            if parts.scheme not in {"http", "https"} or not parts.hostname:
-                raise ValueError("send an address to post to, such as https://hooks.example.com/…")
+            try:
+                checked_url(url.get_secret_value().partition("?")[0], key=None, settings="monitoring")
+            except ConfigError:  # whose text may repeat the address, and that may be a secret
+                raise ValueError("send an address to post to, such as https://hooks.example.com/…") from None
         return url

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import Context, copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine
 
+from reasoning_bank.concurrency.border import Border
 from reasoning_bank.errors import BusyError, StorageError
 from reasoning_bank.monitoring.observing import Observe
 from reasoning_bank.storage.faults import storage_error
@@ -131,12 +133,12 @@ class Writer:
         last = False
         while not last:
             group, last = self._next_group()
-            try:
+            # What it raises is raised again where the futures are awaited.
+            with Border(partial(self._fail, group)):
                 connection = connection or self._engine.connect()
                 self._write(connection, group)
-            except BaseException as error:  # noqa: BLE001 -- the thread's border: raised again where the futures are awaited
-                self._fail(group, error)
-                connection = _discarded(connection)
+                continue
+            connection = _discarded(connection)
         if connection is not None:
             connection.close()
         # In this order: whoever puts a job after the last look here sees that the thread has finished.
