@@ -1,16 +1,19 @@
 """`report`: how the bank performed, what became of memories, and what they were good for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from reasoning_bank.cli.options import LoadSettings, json_option, settings_options, workspace_of, workspace_option
 
 if TYPE_CHECKING:
+    from reasoning_bank.cli.opened import OpenBank
     from reasoning_bank.learning.lift import Lift, Share
     from reasoning_bank.records import JsonValue
+
+T = TypeVar("T")
 
 
 @click.group("report", invoke_without_command=True)
@@ -89,15 +92,10 @@ def lift(*, workspace: str | None, least: int | None, as_json: bool, load: LoadS
     Example:
       reasoning-bank report lift --json
     """
-    from reasoning_bank.cli.opened import open_bank, warn_of_missing
     from reasoning_bank.cli.output import print_json, print_table
     from reasoning_bank.learning.lift import LEAST
 
-    settings = load()
-    with open_bank(settings) as bank:
-        name = workspace_of(settings, workspace)
-        warn_of_missing(bank, name)
-        found = bank.call(bank.bank.upkeep.lift, name, least=least or LEAST)
+    found = _asked(load, workspace, lambda bank, name: bank.call(bank.bank.upkeep.lift, name, least=least or LEAST))
     if as_json:
         print_json([_plain(each) for each in found])
     elif found:
@@ -117,14 +115,9 @@ def quarantine(*, workspace: str | None, as_json: bool, load: LoadSettings) -> N
     Example:
       reasoning-bank report quarantine
     """
-    from reasoning_bank.cli.opened import open_bank, warn_of_missing
     from reasoning_bank.cli.output import print_json, print_table
 
-    settings = load()
-    with open_bank(settings) as bank:
-        name = workspace_of(settings, workspace)
-        warn_of_missing(bank, name)
-        found = bank.call(bank.bank.upkeep.quarantined, name)
+    found = _asked(load, workspace, lambda bank, name: bank.call(bank.bank.upkeep.quarantined, name))
     rows = [(each.id, each.item.title or each.item.text[:80], each.quarantined_for or "") for each in found]
     if as_json:
         print_json([{"id": id_, "title": title, "reason": reason} for id_, title, reason in rows])
@@ -146,14 +139,9 @@ def refused(*, workspace: str | None, limit: int, as_json: bool, load: LoadSetti
     Example:
       reasoning-bank report refused
     """
-    from reasoning_bank.cli.opened import open_bank, warn_of_missing
     from reasoning_bank.cli.output import print_json, print_table
 
-    settings = load()
-    with open_bank(settings) as bank:
-        name = workspace_of(settings, workspace)
-        warn_of_missing(bank, name)
-        found = bank.call(bank.bank.upkeep.refused, name, limit=limit)
+    found = _asked(load, workspace, lambda bank, name: bank.call(bank.bank.upkeep.refused, name, limit=limit))
     rows = [
         (each.created_at.isoformat(timespec="seconds"), each.rejection.title, each.rejection.reason) for each in found
     ]
@@ -206,6 +194,17 @@ def history(id: str, *, workspace: str | None, as_json: bool, load: LoadSettings
         print_table(rows, headers=("at", "event", "before", "after", "reason"))
     else:
         click.echo(f"{id}: nothing was done to it")
+
+
+def _asked(load: LoadSettings, workspace: str | None, ask: "Callable[[OpenBank, str], T]") -> T:
+    """What an open bank answers about a workspace; says so where there is none of the name."""
+    from reasoning_bank.cli.opened import open_bank, warn_of_missing
+
+    settings = load()
+    with open_bank(settings) as bank:
+        name = workspace_of(settings, workspace)
+        warn_of_missing(bank, name)
+        return ask(bank, name)
 
 
 _HEADERS = ("memory", "title", "with it", "without", "difference", "95 %", "finding")
